@@ -1,0 +1,234 @@
+"""The one place where XML becomes a tree: configurations, headers, meta attributes, whoever sent them.
+
+No DTD, hence no entities beyond the five of XML itself; no file, no network, no include; and limits that are checked
+before the tree is built. Expat goes on reading after a handler raised, so what could make it work hard (a DTD, a long
+tag, a long namespace name that is copied for every attribute) is looked for in the text, in linear time, before expat
+sees it, and the text is given to it in parts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from gadgetron.errors import ConfigurationError, GadgetronError
+from gadgetron.limits import KIB, LIMITS, check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAX_TAG_CHARACTERS = 32 * KIB  # one start tag with all its attributes
+MAX_ATTRIBUTES_PER_ELEMENT = 256
+MAX_NAMESPACE_CHARACTERS = 256
+
+_PART_BYTES = 256 * KIB
+_DECLARATION = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
+_LONG_NAMESPACE = re.compile(
+    r"xmlns(?::[^\s=]{0,256})?\s*=\s*(?:\"[^\"]{%(n)d}|'[^']{%(n)d})" % {"n": MAX_NAMESPACE_CHARACTERS + 1}
+)
+_ENCODINGS = {
+    "utf-8": "utf-8",
+    "utf8": "utf-8",
+    "us-ascii": "ascii",
+    "ascii": "ascii",
+    "iso-8859-1": "iso-8859-1",
+    "latin1": "iso-8859-1",
+    "windows-1252": "cp1252",
+    "utf-16": "utf-8",  # says so, but has no byte order mark: it was re-encoded on the way
+}
+
+
+def parse_xml(
+    data: bytes, *, max_bytes: int, what: str, error: type[GadgetronError] = ConfigurationError
+) -> Element:
+    """Parse a document into a tree of standard library elements.
+
+    Namespaced names are spelled `{namespace}name`, as ElementTree does. Comments and processing instructions are left
+    out. NUL characters at the end, which some clients count in, are ignored.
+
+    Parameters
+    ----------
+    data
+        The document as it came: UTF-8, UTF-16 with a byte order mark, ASCII, ISO-8859-1 or Windows-1252.
+    max_bytes
+        Size above which the document is not looked at.
+    what
+        What the document is, for error texts: "configuration default.xml", "ISMRMRD header".
+    error
+        Class of the error that a document that is not well-formed, or has a DTD, raises.
+
+    Raises
+    ------
+    LimitExceeded
+        If the document is too large, too deep, or has too many elements or too long tags.
+    """
+    check(f"{what} bytes", len(data), max_bytes)
+    text = _decode(data, what, error)
+    for kind, _ in _prolog(text):
+        if kind == "doctype":
+            raise error(f"{what} has a document type declaration (DOCTYPE): refused, for what DTDs can do to a server")
+    _check_tags(text, what)
+    builder = _Builder(what, error)
+    return builder.build(text)
+
+
+def first_comment(data: bytes, *, max_bytes: int) -> str:
+    """Give the first comment before the root element, on one line; empty if there is none or it cannot be read."""
+    if len(data) > max_bytes:
+        return ""
+    try:
+        text = _decode(data, "document", ConfigurationError)
+    except ConfigurationError:
+        return ""
+    for kind, content in _prolog(text):
+        if kind == "comment":
+            return " ".join(content.split())
+    return ""
+
+
+def local_name(element: Element) -> str:
+    """Give an element's name without its namespace."""
+    return element.tag.rpartition("}")[2]
+
+
+def _decode(data: bytes, what: str, error: type[GadgetronError]) -> str:
+    encoding = "utf-8"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+        data = data[:-1] if len(data) % 2 and data.endswith(b"\0") else data
+    elif data.startswith(b"\xef\xbb\xbf"):
+        encoding = "utf-8-sig"
+    elif data.startswith(b"<\0"):
+        encoding = "utf-16-le"
+        data = data[:-1] if len(data) % 2 else data
+    elif data.startswith(b"\0<"):
+        encoding = "utf-16-be"
+        data = data[:-1] if len(data) % 2 else data
+    elif match := _DECLARATION.match(data):
+        named = match[1].decode("ascii").lower()
+        if named not in _ENCODINGS:
+            raise error(f"{what} is written in the encoding {named}: use UTF-8")
+        encoding = _ENCODINGS[named]
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as err:
+        raise error(f"{what} is not valid {encoding.upper()} at byte {err.start}") from err
+    text = text.rstrip("\0")
+    if not text.strip():
+        raise error(f"{what} is empty")
+    return text
+
+
+def _prolog(text: str) -> Iterator[tuple[str, str]]:
+    """Walk through what may come before the root element, in time linear in its length."""
+    position = 0
+    while True:
+        while position < len(text) and text[position] in " \t\r\n\ufeff":
+            position += 1
+        if text.startswith("<?", position):
+            kind, begin, end_mark = "instruction", position + 2, "?>"
+        elif text.startswith("<!--", position):
+            kind, begin, end_mark = "comment", position + 4, "-->"
+        elif text.startswith("<!", position):
+            yield "doctype", ""
+            return
+        else:
+            return
+        end = text.find(end_mark, begin)
+        if end < 0:
+            return
+        yield kind, text[begin:end]
+        position = end + len(end_mark)
+
+
+def _check_tags(text: str, what: str) -> None:
+    """Refuse start tags and namespace names that are too long, in time linear in the text's length.
+
+    A tag holds no `<` but its first character. So only where a window of text has no other `<` can there be a tag
+    that is too long; two steps advance by a window at least.
+    """
+    if match := _LONG_NAMESPACE.search(text):
+        check(f"{what} namespace name characters", match.end() - match.start(), MAX_NAMESPACE_CHARACTERS)
+    position = text.find("<")
+    while position >= 0:
+        following = text.rfind("<", position + 1, position + 2 + MAX_TAG_CHARACTERS)
+        if following < 0:
+            if not text.startswith(("<!", "<?"), position):
+                check(f"{what} characters in one tag", _tag_length(text, position), MAX_TAG_CHARACTERS)
+            following = text.find("<", position + 1 + MAX_TAG_CHARACTERS)
+        position = following
+
+
+def _tag_length(text: str, start: int) -> int:
+    """Length of the tag that starts here; quoted attribute values may contain `>`."""
+    quote = ""
+    for index in range(start, min(start + MAX_TAG_CHARACTERS + 1, len(text))):
+        character = text[index]
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character == ">":
+            return index - start + 1
+    return min(len(text) - start, MAX_TAG_CHARACTERS + 1)
+
+
+class _Builder:
+    """Expat's handlers: count, check, and hand on to ElementTree's builder."""
+
+    def __init__(self, what: str, error: type[GadgetronError]) -> None:
+        self._what = what
+        self._error = error
+        self._tree = TreeBuilder()
+        self._depth = 0
+        self._count = 0
+        self._names: dict[str, str] = {}
+        self._parser: Any = expat.ParserCreate("utf-8", "}")
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._make_start()
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._tree.data
+        self._parser.StartDoctypeDeclHandler = self._doctype
+
+    def build(self, text: str) -> Element:
+        data = text.encode()
+        try:
+            for start in range(0, len(data), _PART_BYTES):
+                self._parser.Parse(data[start : start + _PART_BYTES], False)
+            self._parser.Parse(b"", True)
+        except expat.ExpatError as err:
+            reason = expat.ErrorString(err.code)
+            raise self._error(
+                f"{self._what} is not well-formed XML: {reason}, line {err.lineno}, column {err.offset + 1}"
+            ) from err
+        return self._tree.close()
+
+    def _make_start(self) -> Callable[[str, dict[str, str]], None]:
+        what, names, tree_start = self._what, self._names, self._tree.start
+        max_depth, max_elements = LIMITS.max_xml_depth, LIMITS.max_xml_elements
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            self._depth += 1
+            self._count += 1 + len(attributes)
+            if self._depth > max_depth:
+                check(f"{what} depth of nested elements", self._depth, max_depth)
+            if self._count > max_elements:
+                check(f"{what} number of elements and attributes", self._count, max_elements)
+            if attributes:
+                check(f"{what} attributes of one element", len(attributes), MAX_ATTRIBUTES_PER_ELEMENT)
+                attributes = {"{" + key if "}" in key else key: value for key, value in attributes.items()}
+            name = names.get(tag)
+            if name is None:
+                name = names[tag] = "{" + tag if "}" in tag else tag
+            tree_start(name, attributes)
+
+        return start
+
+    def _end(self, tag: str) -> None:
+        self._depth -= 1
+        self._tree.end(self._names[tag])
+
+    def _doctype(self, *_: object) -> None:
+        raise self._error(f"{self._what} has a document type declaration (DOCTYPE): refused")
