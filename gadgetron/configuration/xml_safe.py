@@ -26,7 +26,7 @@ MAX_NAMESPACE_CHARACTERS = 256
 _PART_BYTES = 256 * KIB
 _DECLARATION = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _LONG_NAMESPACE = re.compile(
-    r"xmlns(?::[^\s=]{0,256})?\s*=\s*(?:\"[^\"]{%(n)d}|'[^']{%(n)d})" % {"n": MAX_NAMESPACE_CHARACTERS + 1}
+    rf"xmlns(?::[^\s=]{{0,256}})?\s*=\s*(?:\"[^\"]{{{MAX_NAMESPACE_CHARACTERS + 1}}}|'[^']{{{MAX_NAMESPACE_CHARACTERS + 1}}})"
 )
 _ENCODINGS = {
     "utf-8": "utf-8",
@@ -40,9 +40,7 @@ _ENCODINGS = {
 }
 
 
-def parse_xml(
-    data: bytes, *, max_bytes: int, what: str, error: type[GadgetronError] = ConfigurationError
-) -> Element:
+def parse_xml(data: bytes, *, max_bytes: int, what: str, error: type[GadgetronError] = ConfigurationError) -> Element:
     """Parse a document into a tree of standard library elements.
 
     Namespaced names are spelled `{namespace}name`, as ElementTree does. Comments and processing instructions are left
