@@ -23,7 +23,9 @@ def scan_folders(folders: list[Path]) -> list[str]:
 def _offences(tree: ast.AST) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, f"import {a.name}") for a in node.names if a.name.partition(".")[0] in BANNED_MODULES)
+            yield from (
+                (node.lineno, f"import {a.name}") for a in node.names if a.name.partition(".")[0] in BANNED_MODULES
+            )
         elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in BANNED_MODULES:
             yield node.lineno, f"from {node.module} import"
         elif isinstance(node, ast.Assert):
