@@ -30,13 +30,13 @@ def open_descriptors() -> dict[str, str]:
     Those of libraries are not ours to count: /dev, /proc, and the maps of shared objects.
     """
     found = {}
-    for entry in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(f"/proc/self/fd/{entry}")
+            target = str(entry.readlink())
         except FileNotFoundError:  # the descriptor of the listing itself
             continue
         if not target.startswith(("/dev/", "/proc/", "/sys/")):
-            found[entry] = target
+            found[entry.name] = target
     return found
 
 

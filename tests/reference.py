@@ -1,4 +1,4 @@
-"""Where the reference files are, if they are there: recorded images, measured scans. They are no part of the project."""
+"""Where the reference files are, if they are there: recorded images, measured scans. No part of the project."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
 """Write images as the C++ client does, and read them back.
 
 A run is a group. A series is a subgroup `image_<series>` with three datasets that grow together: `header`,
-`attributes` (the meta XML, or nothing) and `data` [n, channel, z, y, x]. A dataset has one shape and one type; images of
-the same series that differ from its first one go to `image_<series>_1`, `image_<series>_2` and so on, one for each shape
-and type.
+`attributes` (the meta XML, or nothing) and `data` [n, channel, z, y, x]. A dataset has one shape and one type; images
+of the same series that differ from its first one go to `image_<series>_1`, `image_<series>_2` and so on, one for each
+shape and type.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class ImageFileWriter:
     """The images of one run, on their way into an HDF5 file; a context manager.
 
     They are written to a temporary file in the same folder. `close` puts them under the name: an existing file is
-    copied, the run is added as a new group, and the copy takes the file's place; so a reader never sees half a run, runs
-    never mix, and a crash leaves the file as it was. Without any image no file is made. Leaving the context by an
+    copied, the run is added as a new group, and the copy takes the file's place; so a reader never sees half a run,
+    runs never mix, and a crash leaves the file as it was. Without any image no file is made. Leaving the context by an
     exception discards the run; who wants to keep what did arrive calls `close`.
 
     Parameters
@@ -189,7 +189,7 @@ class ImageFileWriter:
 
 
 class _ImageTable:
-    """The images of one series, shape and type. Headers and attributes wait until the end, pixels are written at once."""
+    """The images of one series, shape and type. Headers wait until the end, pixels are written at once."""
 
     def __init__(self, group: h5py.Group, first: NDArray[Any]) -> None:
         self._group = group

@@ -177,7 +177,7 @@ class ScanFile:
             yield make_message(*(part for part in item if part is not None))
 
     def read_array(self, name: str) -> NDArray[Any]:
-        """Read an array that was stored beside the scan, for instance the phantom's `csm`; the first axis counts entries."""
+        """Read an array that was stored beside the scan, such as the phantom's `csm`; the first axis counts entries."""
         with storage_errors(self.path, f"reading the array {name!r}"):
             return from_stored(self._group[name][()])
 
