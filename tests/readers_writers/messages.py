@@ -1,0 +1,172 @@
+"""Messages of every kind, with the reader and the writer that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ismrmrd
+import numpy as np
+import pytest
+
+from gadgetron.limits import LIMITS, Limits
+from gadgetron.message import GadgetContainerMessage, MessageBlock, blocks, make_message
+from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
+from gadgetron.protocol.arrays import IMAGE_DTYPES
+from gadgetron.protocol.byte_stream import MemoryStream
+from readers_writers.acquisition import AcquisitionReader, AcquisitionWriter
+from readers_writers.dependency_query import DependencyQueryReader, DependencyQueryWriter
+from readers_writers.dicom import DicomImageReader, DicomImageWriter
+from readers_writers.image import MRIImageReader, MRIImageWriter
+from readers_writers.legacy_image import (
+    LegacyImageReaderCPLX,
+    LegacyImageReaderFLOAT,
+    LegacyImageReaderUSHORT,
+    MRIImageWriterCPLX,
+    MRIImageWriterFLOAT,
+    MRIImageWriterUSHORT,
+)
+from readers_writers.text import TextReader, TextWriter
+from readers_writers.waveform import WaveformReader, WaveformWriter
+
+SAMPLES = np.random.default_rng(1008)
+
+
+def acquisition(n_channels: int = 3, n_samples: int = 5, n_dimensions: int = 0, **fields: Any) -> MessageBlock:
+    header = ismrmrd.AcquisitionHeader()
+    header.version = 1
+    header.scan_counter = 77
+    header.number_of_samples = n_samples
+    header.active_channels = header.available_channels = n_channels
+    header.trajectory_dimensions = n_dimensions
+    header.idx.kspace_encode_step_1 = 12
+    header.position[1] = 1.5
+    for name, value in fields.items():
+        setattr(header, name, value)
+    data = SAMPLES.standard_normal((n_channels, n_samples, 2), np.float32).view(np.complex64)[..., 0]
+    if not n_dimensions:
+        return make_message(header, data)
+    return make_message(header, data, SAMPLES.random((n_samples, n_dimensions), np.float32))
+
+
+def waveform(n_channels: int = 2, n_samples: int = 4) -> MessageBlock:
+    header = ismrmrd.WaveformHeader()
+    header.version = 1
+    header.time_stamp = 99
+    header.channels, header.number_of_samples = n_channels, n_samples
+    header.waveform_id = 3
+    return make_message(header, SAMPLES.integers(0, 2**32, (n_channels, n_samples), np.uint32))
+
+
+def image(
+    dtype: Any = np.float32, shape: tuple[int, int, int, int] = (2, 1, 3, 4), meta: ismrmrd.Meta | None = None
+) -> MessageBlock:
+    header = ismrmrd.ImageHeader()
+    header.version = 1
+    header.image_index, header.image_series_index = 5, 2
+    header.channels = shape[0]
+    header.matrix_size[:] = shape[:0:-1]
+    data = np.asarray(SAMPLES.integers(0, 1000, shape) * (1 + 0.5j if np.dtype(dtype).kind == "c" else 1), dtype)
+    return make_message(header, data) if meta is None else make_message(header, data, meta)
+
+
+def meta(**values: Any) -> ismrmrd.Meta:
+    result = ismrmrd.Meta()
+    result.update(values)
+    return result
+
+
+def some_meta() -> ismrmrd.Meta:
+    return meta(DataRole="Image", Names=["a", "b & <c>"], Empty="", Unicode="Größe ½")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of message: how to make one, who writes it, who reads it, and the id it has on the wire."""
+
+    message: Callable[[], MessageBlock]
+    writer: GadgetMessageWriter
+    reader: GadgetMessageReader
+    message_id: int
+
+
+KINDS: dict[str, Kind] = {
+    "acquisition": Kind(acquisition, AcquisitionWriter(), AcquisitionReader(), 1008),
+    "acquisition-trajectory": Kind(lambda: acquisition(n_dimensions=2), AcquisitionWriter(), AcquisitionReader(), 1008),
+    "acquisition-no-samples": Kind(lambda: acquisition(3, 0, 2), AcquisitionWriter(), AcquisitionReader(), 1008),
+    "acquisition-no-coils": Kind(lambda: acquisition(0, 5), AcquisitionWriter(), AcquisitionReader(), 1008),
+    "waveform": Kind(waveform, WaveformWriter(), WaveformReader(), 1026),
+    "waveform-empty": Kind(lambda: waveform(2, 0), WaveformWriter(), WaveformReader(), 1026),
+    **{
+        f"image-{dtype.name}": Kind(
+            lambda dtype=dtype: image(dtype, meta=some_meta()),  # type: ignore[misc]  # a default that binds the loop variable
+            MRIImageWriter(),
+            MRIImageReader(),
+            1022,
+        )
+        for dtype in IMAGE_DTYPES.values()
+    },
+    "image-no-meta": Kind(image, MRIImageWriter(), MRIImageReader(), 1022),
+    "image-no-pixels": Kind(lambda: image(shape=(1, 0, 3, 4)), MRIImageWriter(), MRIImageReader(), 1022),
+    "legacy-complex": Kind(lambda: image(np.complex64), MRIImageWriterCPLX(True), LegacyImageReaderCPLX(), 1009),
+    "legacy-float": Kind(image, MRIImageWriterFLOAT(True), LegacyImageReaderFLOAT(), 1010),
+    "legacy-ushort": Kind(lambda: image(np.uint16), MRIImageWriterUSHORT(True), LegacyImageReaderUSHORT(), 1011),
+    "text": Kind(lambda: make_message("drei Öhrchen"), TextWriter(), TextReader(), 5),
+    "text-empty": Kind(lambda: make_message(""), TextWriter(), TextReader(), 5),
+    "dicom": Kind(
+        lambda: make_message(b"DICM\0\1", "a", some_meta()), DicomImageWriter(), DicomImageReader(), 1018
+    ),
+    "dicom-no-meta": Kind(lambda: make_message(b"", ""), DicomImageWriter(), DicomImageReader(), 1018),
+    "dependency-query": Kind(lambda: make_message(some_meta()), DependencyQueryWriter(), DependencyQueryReader(), 1019),
+    "dependency-query-empty": Kind(
+        lambda: make_message(meta()), DependencyQueryWriter(), DependencyQueryReader(), 1019
+    ),
+}
+
+
+def every_kind() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in KINDS.items()])
+
+
+def written(writer: GadgetMessageWriter, message: MessageBlock, limits: Limits = LIMITS) -> bytes:
+    """What a writer puts on the wire."""
+    stream = MemoryStream(limits=limits)
+    writer.write(stream, message)
+    return bytes(stream.written)
+
+
+def read_back(reader: GadgetMessageReader, data: bytes, chunk_bytes: int = 0, limits: Limits = LIMITS) -> MessageBlock:
+    """What a reader makes of bytes, which begin with the id."""
+    stream = MemoryStream(data, chunk_bytes, limits)
+    stream.read_u16()
+    message = reader.read(stream)
+    assert stream.read_frame_start(1) is None, "bytes are left over"
+    return message
+
+
+def objects(message: MessageBlock) -> list[Any]:
+    return [block.object for block in blocks(message) if isinstance(block, GadgetContainerMessage)]
+
+
+def assert_same(left: MessageBlock, right: MessageBlock) -> None:
+    """Compare two messages: headers byte for byte but for what writers set, arrays bit for bit."""
+    for a, b in zip(objects(left), objects(right), strict=True):
+        assert type(a) is type(b)
+        if isinstance(a, ismrmrd.ImageHeader):
+            for field, _ctype in a._fields_:
+                if field not in {"data_type", "attribute_string_len"}:
+                    values = getattr(a, field), getattr(b, field)
+                    assert (
+                        bytes(values[0]) == bytes(values[1])
+                        if hasattr(values[0], "_length_")
+                        else values[0] == values[1]
+                    )
+        elif isinstance(a, np.ndarray):
+            assert a.dtype == b.dtype
+            assert a.shape == b.shape
+            assert a.tobytes() == b.tobytes()
+        elif isinstance(a, ismrmrd.AcquisitionHeader | ismrmrd.WaveformHeader):
+            assert bytes(a) == bytes(b)
+        else:
+            assert a == b
