@@ -1,0 +1,115 @@
+"""From a configuration to the objects it names: readers, writers and gadgets, ready to be connected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gadgetron.configuration.model import ComponentSpec, Node, StreamConfiguration, UnsupportedNode
+from gadgetron.environment import Environment
+from gadgetron.errors import ConfigurationError, GadgetronError, UnknownClassError
+from gadgetron.gadget import Gadget
+from gadgetron.message import MessageBlock, matches
+from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
+from gadgetron.properties import apply_properties
+
+
+@dataclass
+class Chain:
+    """The components of one session.
+
+    Attributes
+    ----------
+    gadgets
+        First to last.
+    readers, writers
+        By message id.
+    writers_in_order
+        As configured: the first that accepts a message that falls off the chain's end writes it.
+    """
+
+    gadgets: list[Gadget] = field(default_factory=list)
+    readers: dict[int, GadgetMessageReader] = field(default_factory=dict)
+    writers: dict[int, GadgetMessageWriter] = field(default_factory=dict)
+    writers_in_order: list[GadgetMessageWriter] = field(default_factory=list)
+
+    def writer_for(self, message: MessageBlock) -> GadgetMessageWriter | None:
+        """Give the first writer that accepts a message's types."""
+        for writer in self.writers_in_order:
+            if any(matches(message, message_type) for message_type in writer.accepts):
+                return writer
+        return None
+
+
+def build_chain(configuration: StreamConfiguration, environment: Environment) -> Chain:
+    """Make the components of a configuration. No thread is started.
+
+    Raises
+    ------
+    ConfigurationError
+        With everything that is wrong at once: names that cannot be loaded, properties that cannot be set.
+    """
+    problems: list[GadgetronError] = []
+    chain = Chain()
+    for spec in configuration.readers:
+        _add_reader(chain, spec, environment, problems)
+    for spec in configuration.writers:
+        _add_writer(chain, spec, environment, problems)
+    for node in configuration.nodes:
+        _add_gadget(chain, node, environment, configuration.from_client, problems)
+    _raise_if_any(problems)
+    return chain
+
+
+def _raise_if_any(problems: Sequence[GadgetronError]) -> None:
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        kinds = {type(problem) for problem in problems}
+        error = UnknownClassError if kinds == {UnknownClassError} else ConfigurationError
+        raise error("; ".join(str(problem) for problem in problems))
+
+
+def _add_reader(chain: Chain, spec: ComponentSpec, environment: Environment, problems: list[GadgetronError]) -> None:
+    try:
+        reader = environment.loader.load_reader(spec.dll, spec.classname)()
+    except ConfigurationError as error:
+        problems.append(error)
+        return
+    chain.readers[reader.slot if spec.slot is None else spec.slot] = reader
+
+
+def _add_writer(chain: Chain, spec: ComponentSpec, environment: Environment, problems: list[GadgetronError]) -> None:
+    try:
+        writer = environment.loader.load_writer(spec.dll, spec.classname)()
+    except ConfigurationError as error:
+        problems.append(error)
+        return
+    if environment.legacy_images and hasattr(writer, "legacy_image_messages"):
+        writer.legacy_image_messages = True
+    chain.writers[writer.slot if spec.slot is None else spec.slot] = writer
+    chain.writers_in_order.append(writer)
+
+
+def _add_gadget(
+    chain: Chain, spec: Node, environment: Environment, from_client: bool, problems: list[GadgetronError]
+) -> None:
+    if isinstance(spec, UnsupportedNode):
+        problems.append(
+            ConfigurationError(f"node {spec.position} of the stream is a <{spec.kind}>: this server cannot run it yet")
+        )
+        return
+    try:
+        gadget = environment.loader.load_gadget(spec.dll, spec.classname)()
+        gadget.name = spec.name
+        apply_properties(
+            gadget,
+            spec.properties,
+            environment.global_parameters,
+            working_directory=environment.working_directory,
+            from_client=from_client,
+        )
+    except ConfigurationError as error:
+        problems.append(error)
+        return
+    chain.gadgets.append(gadget)

@@ -1,0 +1,67 @@
+"""Logs: an event name and fields; for people on a terminal, JSON on request; cut to a size, escaped, to standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+MAX_FIELD_CHARACTERS = 2048
+MAX_STACK_CHARACTERS = 16 * 1024
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def configure_logging(level: str = "info", *, as_json: bool = False, stream: TextIO | None = None) -> None:
+    """Set up structlog for a program. Libraries that use ours configure their own.
+
+    Parameters
+    ----------
+    level
+        Least level that is shown: debug, info, warning or error.
+    as_json
+        One JSON object a line instead of text.
+    stream
+        Where to; standard error by default.
+    """
+    output = stream if stream is not None else sys.stderr
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%m-%d %H:%M:%S.%f", utc=as_json),
+        structlog.processors.format_exc_info,
+        _cut,
+    ]
+    if as_json:
+        processors.append(structlog.processors.JSONRenderer(serializer=json.dumps, default=str))
+    else:
+        processors.append(structlog.dev.ConsoleRenderer(colors=output.isatty(), pad_event_to=24))
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(output),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _cut(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape control characters and cut long text: what a peer sends must not forge or flood a log."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            limit = MAX_STACK_CHARACTERS if key in ("exception", "stack") else MAX_FIELD_CHARACTERS
+            if key not in ("exception", "stack"):
+                value = value.translate(_ESCAPES)
+            event[key] = value if len(value) <= limit else f"{value[:limit]}… ({len(value)} characters)"
+    return event
+
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}

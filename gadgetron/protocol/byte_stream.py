@@ -1,0 +1,474 @@
+"""Streams of bytes: exact reads out of large shared blocks, gathered writes, deadlines, and a way to wake a waiting reader.
+
+Nothing above this module imports `socket`. Reading is for one thread, writing for another; `wake` and `close` for any.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from gadgetron.errors import ConnectionLost, PeerTimeout, QueueClosed, StorageError
+from gadgetron.limits import LIMITS, MIB, Limits
+
+Buffer = Any  # bytes, bytearray, memoryview, contiguous arrays, ctypes structures: whatever has the buffer protocol
+
+MAX_GATHER = 512  # buffers in one system call; Linux allows 1024
+MAX_POOLED_BLOCKS = 4
+DISCARD_BYTES = 64 * 1024
+
+_U16 = struct.Struct("<H")
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+
+
+class BlockPool:
+    """Receive blocks that are used again when nobody refers to them any more: it spares the page faults of fresh memory.
+
+    For one thread. A block is free when the pool's own list is all that refers to it; views that messages hold keep it
+    from being reused, so what a reader handed out is never written to again.
+    """
+
+    def __init__(self, block_bytes: int) -> None:
+        self.block_bytes = block_bytes
+        self._blocks: list[np.ndarray[Any, Any]] = []
+
+    def take(self) -> memoryview:
+        """Give a block nobody else uses; never waits."""
+        for block in self._blocks:
+            if sys.getrefcount(block) == 3:  # the list, the loop variable, the argument
+                return memoryview(block)
+        fresh = np.empty(self.block_bytes, np.uint8)
+        if len(self._blocks) < MAX_POOLED_BLOCKS:
+            self._blocks.append(fresh)
+        return memoryview(fresh)
+
+
+class ByteStream:
+    """What readers read from and writers write to.
+
+    Parameters
+    ----------
+    limits
+        Deadlines and block size.
+
+    Notes
+    -----
+    `before_wait` is called in the reading thread before it waits for bytes that have not arrived: the time to hand over
+    what has been read so far. `phase_deadline` (a `monotonic()` time, or None) bounds every wait; inside a message there is a
+    deadline of its own, counted from the first wait in it, so a peer that sends a byte now and then gains nothing.
+    """
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.limits = limits
+        self.before_wait: Callable[[], None] | None = None
+        self.phase_deadline: float | None = None
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.last_progress = monotonic()
+        self._pool = BlockPool(limits.receive_block_bytes)
+        self._block = memoryview(bytearray(0))
+        self._start = 0  # of what is read but not taken
+        self._end = 0
+        self._frame_deadline: float | None = None
+        self._frame_bytes = 0
+        self._at_boundary = True
+
+    # Reading
+
+    def read_exactly(self, n_bytes: int) -> memoryview:
+        """Return exactly n bytes: a writable view that the stream never touches again.
+
+        Check n against a limit first. The view may be part of a block that it keeps alive as a whole, and is aligned to
+        nothing.
+
+        Raises
+        ------
+        ConnectionLost
+            If the stream ends before.
+        PeerTimeout
+            If a deadline passes before.
+        """
+        start = self._start
+        end = start + n_bytes
+        if end > self._end:
+            self._fill(n_bytes)
+            start = self._start
+            end = start + n_bytes
+        self._start = end
+        return self._block[start:end]
+
+    def read_frame_start(self, n_bytes: int) -> memoryview | None:
+        """Return the first n bytes of a message, or None if the stream ends before it: at a boundary, an end is an end."""
+        self._frame_deadline = None
+        self._frame_bytes = 0
+        if self._end - self._start < n_bytes:
+            self._at_boundary = True
+            try:
+                self._fill(n_bytes)
+            except _EndOfStream:
+                return None
+            finally:
+                self._at_boundary = False
+        return self.read_exactly(n_bytes)
+
+    def read_u16(self) -> int:
+        """Read a little-endian unsigned integer of 2 bytes."""
+        return int(_U16.unpack(self.read_exactly(2))[0])
+
+    def read_u32(self) -> int:
+        """Read a little-endian unsigned integer of 4 bytes."""
+        return int(_U32.unpack(self.read_exactly(4))[0])
+
+    def read_u64(self) -> int:
+        """Read a little-endian unsigned integer of 8 bytes."""
+        return int(_U64.unpack(self.read_exactly(8))[0])
+
+    def has_buffered(self, n_bytes: int) -> bool:
+        """Tell whether n bytes can be read without waiting."""
+        return self._end - self._start >= n_bytes
+
+    def peek(self, n_bytes: int) -> memoryview | None:
+        """Return the next n bytes without taking them; None if the stream ends before the first of them."""
+        if self._end - self._start < n_bytes:
+            self._at_boundary = True
+            try:
+                self._fill(n_bytes)
+            except _EndOfStream:
+                return None
+            finally:
+                self._at_boundary = False
+        return self._block[self._start : self._start + n_bytes]
+
+    def _fill(self, n_bytes: int) -> None:
+        """Have n bytes in the block from _start on."""
+        if self.before_wait is not None:
+            self.before_wait()
+        held = self._end - self._start
+        if self._start + n_bytes > len(self._block):
+            leftover = self._block[self._start : self._end]
+            if n_bytes > self.limits.receive_block_bytes:
+                self._block = memoryview(np.empty(n_bytes, np.uint8))
+            else:
+                self._block = memoryview(b"")  # let go of the old one first: it may be the free one
+                self._block = self._pool.take()
+            self._block[:held] = leftover
+            self._start, self._end = 0, held
+        elif held == 0 and self._start and len(self._block) - self._start < len(self._block) // 4:
+            # Nearly at the end of the block: a fresh one takes more in one system call.
+            self._block = memoryview(b"")
+            self._block = self._pool.take() if n_bytes <= self.limits.receive_block_bytes else self._block
+            self._start = self._end = 0
+        self._frame_bytes += n_bytes
+        while self._end - self._start < n_bytes:
+            received = self._receive_into(self._block[self._end :], self._deadline())
+            if received == 0:
+                self._at_end(n_bytes)
+            self._end += received
+            self.bytes_read += received
+            self.last_progress = monotonic()
+            if self._at_boundary:  # the message has begun
+                self._at_boundary = False
+
+    def _deadline(self) -> float:
+        now = monotonic()
+        if self._at_boundary and self._end == self._start:
+            deadline = now + self.limits.idle_between_frames_s
+        else:
+            allowed = self.limits.frame_deadline_s + self._frame_bytes / MIB * self.limits.frame_deadline_s_per_mib
+            if self._frame_deadline is None:
+                self._frame_deadline = now
+            deadline = self._frame_deadline + allowed
+        return deadline if self.phase_deadline is None else min(deadline, self.phase_deadline)
+
+    def _at_end(self, n_bytes: int) -> None:
+        held = self._end - self._start
+        if held == 0 and self._at_boundary:
+            raise _EndOfStream("the stream ended")
+        raise ConnectionLost(
+            f"the peer closed the connection inside a message, {n_bytes - held} of {n_bytes} bytes missing"
+        )
+
+    def _receive_into(self, view: memoryview, deadline: float) -> int:
+        """Wait for bytes until the deadline and put them into the view; 0 at the end of the stream."""
+        raise NotImplementedError
+
+    # Writing
+
+    def write(self, *buffers: Buffer) -> None:
+        """Write buffers one after another, all of them, in as few system calls as possible.
+
+        Raises
+        ------
+        ConnectionLost
+            If the peer is gone.
+        PeerTimeout
+            If the peer neither takes nor sends anything for `limits.stall_s`.
+        """
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        for first in range(0, len(views), MAX_GATHER):
+            self._write_gathered([view for view in views[first : first + MAX_GATHER] if view.nbytes])
+
+    def _write_gathered(self, views: list[memoryview]) -> None:
+        while views:
+            sent = self._send(views)
+            self.bytes_written += sent
+            if sent:
+                self.last_progress = monotonic()
+            while views and sent >= views[0].nbytes:
+                sent -= views.pop(0).nbytes
+            if sent:
+                views[0] = views[0][sent:]
+
+    def _send(self, views: list[memoryview]) -> int:
+        """Send some of the buffers, waiting until at least a byte could be sent."""
+        raise NotImplementedError
+
+    # The end
+
+    def wake(self) -> None:
+        """Make a reader that waits, now or later, raise QueueClosed. From any thread; idempotent."""
+
+    def close_write(self) -> None:
+        """Tell the peer that nothing more comes, while reading goes on."""
+
+    def discard_input(self, deadline: float, max_bytes: int) -> None:
+        """Read and drop what the peer still sends, until its end, the deadline, or a number of bytes."""
+
+    def close(self) -> None:
+        """Release what the operating system holds for the stream. Idempotent."""
+
+
+class _EndOfStream(ConnectionLost):
+    """The end, exactly between two messages."""
+
+
+class MemoryStream(ByteStream):
+    """A stream over bytes in memory: for tests, for files that fit, for round trips.
+
+    Parameters
+    ----------
+    data
+        What can be read.
+    chunk_bytes
+        How much arrives at once; 0 for everything.
+
+    Notes
+    -----
+    `written` is a bytearray of everything that was written.
+    """
+
+    def __init__(self, data: Buffer = b"", chunk_bytes: int = 0, limits: Limits = LIMITS) -> None:
+        super().__init__(limits)
+        self._input = memoryview(data).cast("B")
+        self._position = 0
+        self._chunk_bytes = chunk_bytes
+        self.written = bytearray()
+
+    def _receive_into(self, view: memoryview, deadline: float) -> int:
+        size = min(len(view), len(self._input) - self._position)
+        if self._chunk_bytes:
+            size = min(size, self._chunk_bytes)
+        view[:size] = self._input[self._position : self._position + size]
+        self._position += size
+        return size
+
+    def _send(self, views: list[memoryview]) -> int:
+        for view in views:
+            self.written += view
+        return sum(view.nbytes for view in views)
+
+
+class _Waker:
+    """A pipe that a waiting reader polls beside its input, so that another thread can wake it."""
+
+    def __init__(self) -> None:
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
+        self._woken = False
+
+    def fileno(self) -> int:
+        return self._read_end
+
+    def wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            os.write(self._write_end, b"!")
+
+    @property
+    def is_woken(self) -> bool:
+        return self._woken
+
+    def close(self) -> None:
+        os.close(self._read_end)
+        os.close(self._write_end)
+
+
+class DescriptorStream(ByteStream):
+    """A stream over file descriptors: common to sockets, pipes and files.
+
+    Parameters
+    ----------
+    input_fd, output_fd
+        Where to read and write; -1 for a direction that is not used.
+    """
+
+    def __init__(self, input_fd: int, output_fd: int, limits: Limits = LIMITS) -> None:
+        super().__init__(limits)
+        self._input_fd = input_fd
+        self._output_fd = output_fd
+        self._waker = _Waker()
+        self._closed = False
+        self._input_poll = select.poll()
+        self._input_poll.register(self._waker.fileno(), select.POLLIN)
+        if input_fd >= 0:
+            self._input_poll.register(input_fd, select.POLLIN)
+
+    def _receive_into(self, view: memoryview, deadline: float) -> int:
+        while True:
+            timeout_s = deadline - monotonic()
+            if timeout_s <= 0 and not self._input_poll.poll(0):
+                raise PeerTimeout(self._timeout_text())
+            events = dict(self._input_poll.poll(max(0, int(timeout_s * 1000) + 1)))
+            if self._waker.is_woken:
+                raise QueueClosed("reading was ended from another thread")
+            if self._input_fd not in events:
+                continue
+            try:
+                return self._receive(view)
+            except BlockingIOError:
+                continue  # somebody else's wake-up
+            except OSError as error:
+                raise ConnectionLost(f"the connection was lost while reading: {_reason(error)}") from error
+
+    def _timeout_text(self) -> str:
+        if self._at_boundary and self._end == self._start:
+            return "the peer sent nothing within the time allowed"
+        return "the peer did not complete a message within the time allowed"
+
+    def wait_for_hang_up(self, timeout_s: float) -> bool:
+        """Wait without reading; True if the peer has gone for good (a reset, not a half-close)."""
+        poll = select.poll()
+        poll.register(self._waker.fileno(), select.POLLIN)
+        poll.register(self._input_fd, 0)
+        events = dict(poll.poll(int(timeout_s * 1000)))
+        return bool(events.get(self._input_fd, 0) & (select.POLLERR | select.POLLHUP))
+
+    def _send(self, views: list[memoryview]) -> int:
+        while True:
+            try:
+                return self._send_now(views)
+            except BlockingIOError:
+                self._wait_until_writable()
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+                    raise StorageError(f"the output cannot be written: {_reason(error)}") from error
+                raise ConnectionLost(f"the connection was lost while writing: {_reason(error)}") from error
+
+    def _wait_until_writable(self) -> None:
+        poll = select.poll()
+        poll.register(self._output_fd, select.POLLOUT)
+        began = monotonic()
+        while True:
+            idle_s = monotonic() - max(self.last_progress, began)
+            if idle_s >= self.limits.stall_s:
+                raise PeerTimeout(
+                    f"the peer neither took nor sent anything for {self.limits.stall_s:g} s while output is pending"
+                )
+            if poll.poll(int(min(self.limits.stall_s - idle_s, 1.0) * 1000) + 1):
+                return
+            if self._closed:
+                raise ConnectionLost("the connection was closed while writing")
+
+    def wake(self) -> None:
+        """Make a reader that waits, now or later, raise QueueClosed."""
+        self._waker.wake()
+
+    def close(self) -> None:
+        """Release the descriptors. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._waker.close()
+            self._close_descriptors()
+
+    def _receive(self, view: memoryview) -> int:
+        return os.readv(self._input_fd, [view])
+
+    def _send_now(self, views: list[memoryview]) -> int:
+        return os.writev(self._output_fd, views)
+
+    def _close_descriptors(self) -> None:
+        for descriptor in {self._input_fd, self._output_fd} - {-1}:
+            os.close(descriptor)
+
+
+class FileStream(DescriptorStream):
+    """A stream over a pair of pipes or files, which it owns.
+
+    Parameters
+    ----------
+    input_fd, output_fd
+        Descriptors to read from and to write to; -1 for none.
+    """
+
+
+class SocketStream(DescriptorStream):
+    """A stream over a connected socket, which it owns."""
+
+    def __init__(self, connection: socket.socket, limits: Limits = LIMITS) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        super().__init__(connection.fileno(), connection.fileno(), limits)
+
+    def _receive(self, view: memoryview) -> int:
+        return self._socket.recv_into(view)
+
+    def _send_now(self, views: list[memoryview]) -> int:
+        return self._socket.sendmsg(views)
+
+    def close_write(self) -> None:
+        """Half-close: the peer sees the end after everything that was written."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
+                raise ConnectionLost(f"the connection could not be ended in order: {_reason(error)}") from error
+
+    def discard_input(self, deadline: float, max_bytes: int) -> None:
+        """Read and drop what the peer still sends.
+
+        Closing a socket with unread input resets the connection, and a reset can erase what the peer has not read yet.
+        """
+        scratch = memoryview(bytearray(DISCARD_BYTES))
+        poll = select.poll()
+        poll.register(self._input_fd, select.POLLIN)
+        discarded = 0
+        while discarded < max_bytes:
+            remaining_s = deadline - monotonic()
+            if remaining_s <= 0 or not poll.poll(int(remaining_s * 1000) + 1):
+                return
+            try:
+                received = self._socket.recv_into(scratch)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return  # reset by the peer: nobody is left to lose anything
+            if received == 0:
+                return
+            discarded += received
+
+    def _close_descriptors(self) -> None:
+        self._socket.close()
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
