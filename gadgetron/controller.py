@@ -12,8 +12,9 @@ from time import monotonic
 import structlog
 
 from gadgetron.chain import Chain, build_chain
-from gadgetron.configuration import load_configuration, parse_configuration
 from gadgetron.configuration.model import StreamConfiguration
+from gadgetron.configuration.parse import parse_configuration
+from gadgetron.configuration.search import load_configuration
 from gadgetron.environment import Environment
 from gadgetron.errors import (
     ConfigurationError,
@@ -215,7 +216,7 @@ class GadgetStreamController:
         """Build the chain that this XML describes."""
         if self._action(Received.CONFIG) is Action.CONFIGURE:
             self._configuration_name = "(sent by the client)"
-            self._configure(parse_configuration(xml, "the configuration sent by the client"))
+            self._configure(parse_configuration(xml, "the configuration sent by the client", from_client=True))
 
     def _configure(self, configuration: StreamConfiguration) -> None:
         self.environment.admission.enter()

@@ -327,7 +327,7 @@ class Gadget(Task):
         else:
             with self._get_lock:
                 # A fair share of what waits, so that the other threads get some too.
-                batch = self.inbox.get_many(max(1, self.inbox.qsize() // self.n_threads))
+                batch = self.inbox.get_many(max(1, self.inbox.qsize() // self._serving))
                 ticket = turnstile.issue()
         kind = batch[0].kind
         if kind is DATA:

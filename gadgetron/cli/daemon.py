@@ -11,6 +11,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -129,8 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.parameter and not options.from_stream:
         parser.error("--parameter needs --from_stream")
     try:
-        global_configuration = load_global_configuration(options.config_dir, options.home)
-        environment = _make_environment(options, global_configuration)
+        if options.home is not None:
+            os.environ["GADGETRON_HOME"] = str(options.home.resolve())
+        search = ConfigurationSearch(config_dir=_config_dir(options))
+        global_configuration = load_global_configuration(search.global_file())
+        search = replace(search, aliases=dict(global_configuration.aliases))
+        environment = _make_environment(options, global_configuration, search)
         if options.from_stream:
             from gadgetron.cli.from_stream import run_from_stream
 
@@ -143,7 +148,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
 
 
-def _make_environment(options: argparse.Namespace, global_configuration: GlobalConfiguration) -> Environment:
+def _config_dir(options: argparse.Namespace) -> Path | None:
+    text = options.config_dir or os.environ.get("GADGETRON_CONFIG_DIR")
+    return Path(text).resolve() if text else None
+
+
+def _make_environment(
+    options: argparse.Namespace, global_configuration: GlobalConfiguration, search: ConfigurationSearch
+) -> Environment:
     parameters = {}
     for text in options.parameter:
         name, separator, value = text.partition("=")
@@ -153,9 +165,7 @@ def _make_environment(options: argparse.Namespace, global_configuration: GlobalC
     working_directory = options.dir or os.environ.get("GADGETRON_WORKING_DIRECTORY") or default_working_directory()
     return Environment(
         loader=Loader([*global_configuration.allowed_prefixes, *options.allow]),
-        search=ConfigurationSearch(
-            config_dir=options.config_dir, home=options.home, aliases=global_configuration.aliases
-        ),
+        search=search,
         working_directory=Path(working_directory).resolve(),
         global_parameters=global_configuration.global_parameters,
         parameters=parameters,
