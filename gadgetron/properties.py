@@ -11,11 +11,8 @@ and checked when the chain is built. A value `name@gadget` is a reference: the p
 from __future__ import annotations
 
 import builtins
-import difflib
 import enum
-import math
 import re
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from gadgetron.errors import PropertyError
+from gadgetron.property_types import as_text, enum_names, expected_text, nearest_name, parse_item, quoted, value_type
 
 if TYPE_CHECKING:
     from gadgetron.gadget import Gadget
@@ -44,12 +42,7 @@ T = TypeVar("T")
 
 MAX_VALUE_CHARACTERS = 64 * 1024
 
-_UNDECLARED = "_undeclared_properties"
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 _REFERENCE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]{0,127})@(\S(?:.{0,254}\S)?)\s*")
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class Property(Generic[T]):
         folder: bool = False,
     ) -> None:
         self.default = default
-        self.type, self.is_list = _value_type(default, type)
+        self.type, self.is_list = value_type(default, type)
         self.doc = doc
         self.minimum = minimum
         self.maximum = maximum
@@ -135,7 +128,7 @@ class Property(Generic[T]):
     def type_name(self) -> str:
         """The type as documentation shows it: `int`, `list of float`, `a | b | c` for an Enum."""
         if issubclass(self.type, enum.Enum):
-            return " | ".join(_enum_names(self.type))
+            return " | ".join(enum_names(self.type))
         name = "folder" if self.folder else self.type.__name__
         return f"list of {name}" if self.is_list else name
 
@@ -143,7 +136,7 @@ class Property(Generic[T]):
     def limits_text(self) -> str:
         """The limits as documentation shows them; empty if there are none."""
         if self.choices is not None:
-            return "one of " + ", ".join(_as_text(choice) for choice in self.choices)
+            return "one of " + ", ".join(as_text(choice) for choice in self.choices)
         if self.minimum is not None and self.maximum is not None:
             return f"{self.minimum:g} to {self.maximum:g}"
         if self.minimum is not None:
@@ -153,7 +146,7 @@ class Property(Generic[T]):
     @property
     def default_text(self) -> str:
         """The default as one would write it in a configuration."""
-        return _as_text(self.default)
+        return as_text(self.default)
 
     def parse(self, text: str) -> T:
         """Give the value that a configuration's text stands for.
@@ -172,20 +165,12 @@ class Property(Generic[T]):
     def _parse_item(self, text: str) -> Any:
         if self.type is str:
             return text.strip() if self.folder else text
-        text = text.strip()
-        if self.type is bool and text.lower() in _BOOLEANS:
-            return _BOOLEANS[text.lower()]
-        if self.type is int and _INTEGER.fullmatch(text) and int(text) in _INT64:
-            return int(text)
-        if self.type is float and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
-            return float(text)
-        if issubclass(self.type, enum.Enum):
-            for member in self.type:
-                if text.lower() in (member.name.lower(), str(member.value).lower()):
-                    return member
-        raise PropertyError(
-            f"property {self.name} is {_quoted(text)}: expected {_EXPECTED.get(self.type, self.type_name)}"
-        )
+        try:
+            return parse_item(self.type, text.strip())
+        except ValueError:
+            raise PropertyError(
+                f"property {self.name} is {quoted(text.strip())}: expected {expected_text(self.type)}"
+            ) from None
 
     def _converted(self, value: Any) -> Any:
         """Give a Python value as one of the property's type, where nothing is lost by it."""
@@ -193,16 +178,16 @@ class Property(Generic[T]):
             return value
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
-        return self._parse_item(value if isinstance(value, str) else _as_text(value))
+        return self._parse_item(value if isinstance(value, str) else as_text(value))
 
     def _checked(self, value: Any) -> Any:
         if self.choices is not None and value not in self.choices:
-            raise PropertyError(f"property {self.name} is {_quoted(_as_text(value))}: expected {self.limits_text}")
+            raise PropertyError(f"property {self.name} is {quoted(as_text(value))}: expected {self.limits_text}")
         # Written so that a NaN fails, too.
         too_small = self.minimum is not None and not value >= self.minimum
         too_large = self.maximum is not None and not value <= self.maximum
         if too_small or too_large:
-            raise PropertyError(f"property {self.name} is {_as_text(value)}: the limit is {self.limits_text}")
+            raise PropertyError(f"property {self.name} is {as_text(value)}: the limit is {self.limits_text}")
         return value
 
     def _resolve(self, instance: object, reference: Reference) -> T:
@@ -212,32 +197,27 @@ class Property(Generic[T]):
         while True:
             target = gadget.controller.find_gadget(reference.gadget_name)
             if target is None:
-                raise PropertyError(f"property {self.name}: no gadget is called {_quoted(reference.gadget_name)}")
+                raise PropertyError(f"property {self.name}: no gadget is called {quoted(reference.gadget_name)}")
             found = find_property(type(target), reference.property_name)
             name = found.name if found is not None else reference.property_name
             if (id(target), name) in seen:
                 raise PropertyError(
-                    f"property {self.name}: the reference {_quoted(str(reference))} leads back to itself"
+                    f"property {self.name}: the reference {quoted(str(reference))} leads back to itself"
                 )
             seen.add((id(target), name))
             values: Mapping[str, Any] = target.__dict__ if found is not None else undeclared_properties(target)
             if found is None and name not in values:
                 raise PropertyError(
-                    f"property {self.name}: gadget {reference.gadget_name} has no property {_quoted(name)}"
+                    f"property {self.name}: gadget {reference.gadget_name} has no property {quoted(name)}"
                 )
-            value = values.get(name, found.default if found is not None else None)
+            value = values[name] if found is None else values.get(name, found.default)
+            if found is None:
+                value = parse_reference(value) or value
             if not isinstance(value, Reference):
-                text = _as_text(value)
+                text = as_text(value)
                 same = found is not None and (found.type, found.is_list) == (self.type, self.is_list)
                 return cast("T", (list(value) if self.is_list else value) if same else self.parse(text))
             gadget, reference = target, value
-
-
-_EXPECTED: dict[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-}
 
 
 def declared_properties(cls: type) -> Mapping[str, Property[Any]]:
@@ -262,9 +242,9 @@ def find_property(cls: type, name: str) -> Property[Any] | None:
     return found
 
 
-def undeclared_properties(gadget: object) -> dict[str, str | Reference]:
+def undeclared_properties(gadget: object) -> dict[str, str]:
     """Give what was configured on a gadget that `accepts_any_property` under names that it does not declare."""
-    values: dict[str, str | Reference] = gadget.__dict__.setdefault(_UNDECLARED, {})
+    values: dict[str, str] = gadget.__dict__.setdefault("_undeclared_properties", {})
     return values
 
 
@@ -291,21 +271,23 @@ def parse_value(cls: type, name: str, text: str) -> tuple[Property[Any] | None, 
     if getattr(cls, "accepts_any_property", False):
         if len(text) > MAX_VALUE_CHARACTERS:
             raise PropertyError(
-                f"property {_quoted(name)} has {len(text)} characters, the limit is {MAX_VALUE_CHARACTERS}"
+                f"property {quoted(name)} has {len(text)} characters, the limit is {MAX_VALUE_CHARACTERS}"
             )
         return None, reference or text
     near = nearest_name(name, _declared(cls))
     hint = f"did you mean {near}?" if near else f"it has {', '.join(_declared(cls)) or 'none'}"
-    raise PropertyError(f"unknown property {_quoted(name)}: {hint}")
+    raise PropertyError(f"unknown property {quoted(name)}: {hint}")
 
 
 def set_property(
-    gadget: Gadget, name: str, text: str, *, working_directory: Path | None = None, from_client: bool = False
+    gadget: Gadget, name: str, value: object, *, working_directory: Path | None = None, from_client: bool = False
 ) -> None:
-    """Set a property of a gadget from a configuration's text.
+    """Set a property of a gadget, by any of the names that a configuration may use.
 
     Parameters
     ----------
+    value
+        A configuration's text; from Python code also a value of the property's own type.
     working_directory
         Where relative folders lie; None leaves them as they are written.
     from_client
@@ -318,15 +300,15 @@ def set_property(
     """
     cls = type(gadget)
     try:
-        found, value = parse_value(cls, name, text)
-        if found is not None and found.folder and isinstance(value, str):
-            value = resolve_folder(found.name, value, working_directory, from_client=from_client)
+        found, parsed = parse_value(cls, name, value if isinstance(value, str) else as_text(value))
+        if found is not None and found.folder and isinstance(parsed, str):
+            parsed = resolve_folder(found.name, parsed, working_directory, from_client=from_client)
     except PropertyError as err:
         raise PropertyError(f"gadget {getattr(gadget, 'name', '') or cls.__name__}: {err}") from err
     if found is None:
-        undeclared_properties(gadget)[name] = value
+        undeclared_properties(gadget)[name] = str(parsed)
     else:
-        gadget.__dict__[found.name] = value
+        gadget.__dict__[found.name] = parsed
         if name in getattr(cls, "property_aliases", {}):
             gadget.log.warning("property.misspelt", property=name, means=found.name)
 
@@ -366,66 +348,24 @@ def resolve_folder(name: str, value: str, working_directory: Path | None, *, fro
     if "\0" in value:
         raise PropertyError(f"property {name}: a folder's name cannot hold a NUL character")
     if from_client and (Path(value).is_absolute() or ".." in Path(value).parts):
-        raise PropertyError(f"property {name} is {_quoted(value)}: expected a folder below the working directory")
+        raise PropertyError(f"property {name} is {quoted(value)}: expected a folder below the working directory")
     if working_directory is None:
         return value
     folder = working_directory / value
     if from_client and not folder.resolve().is_relative_to(working_directory.resolve()):
-        raise PropertyError(f"property {name} is {_quoted(value)}: expected a folder below the working directory")
+        raise PropertyError(f"property {name} is {quoted(value)}: expected a folder below the working directory")
     return str(folder)
 
 
-def property_text(gadget: object, name: str) -> str | None:
+def property_text(gadget: Gadget, name: str) -> str | None:
     """Give the current value of a declared or undeclared property as text; None if there is none of that name."""
     found = find_property(type(gadget), name)
     if found is not None:
-        return _as_text(getattr(gadget, found.name))
-    value = undeclared_properties(gadget).get(name)
-    if isinstance(value, Reference):
-        free: Property[str] = Property("")
-        free.name = name
-        return free._resolve(gadget, value)
-    return value
-
-
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Give the known name that was most probably meant, or None if none is near."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    if len(name) > 200:
-        return None
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[near[0]] if near else None
-
-
-def _value_type(default: object, declared: Any) -> tuple[type[Any], bool]:
-    """Give a property's item type, and whether it is a list of them."""
-    if typing.get_origin(declared) in (list, tuple):
-        declared, is_list = typing.get_args(declared)[0], True
-    elif declared is None and isinstance(default, list | tuple):
-        if not default:
-            raise TypeError("a property whose default is an empty list needs type=list[…]")
-        declared, is_list = type(default[0]), True
-    else:
-        declared, is_list = declared or type(default), False
-    if not (declared in (bool, int, float, str) or (isinstance(declared, type) and issubclass(declared, enum.Enum))):
-        raise TypeError(f"a property cannot be of type {declared!r}: use bool, int, float, str, an Enum, or a list")
-    return declared, is_list
-
-
-def _enum_names(cls: type[enum.Enum]) -> list[str]:
-    return [_as_text(member) for member in cls]
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, enum.Enum):
-        return value.value if isinstance(value.value, str) else value.name.lower()
-    if isinstance(value, list | tuple):
-        return " ".join(_as_text(item) for item in value)
-    return str(value)
-
-
-def _quoted(text: str) -> str:
-    """Give a peer's text for an error message: quoted, escaped, cut."""
-    return ascii(text if len(text) <= 80 else text[:77] + "…")
+        return as_text(getattr(gadget, found.name))
+    text = undeclared_properties(gadget).get(name)
+    reference = parse_reference(text) if text is not None else None
+    if reference is None:
+        return text
+    free = Property("")
+    free.name = name
+    return free._resolve(gadget, reference)

@@ -25,9 +25,8 @@ MAX_NAMESPACE_CHARACTERS = 256
 
 _PART_BYTES = 256 * KIB
 _DECLARATION = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
-_LONG_NAMESPACE = re.compile(
-    rf"xmlns(?::[^\s=]{{0,256}})?\s*=\s*(?:\"[^\"]{{{MAX_NAMESPACE_CHARACTERS + 1}}}|'[^']{{{MAX_NAMESPACE_CHARACTERS + 1}}})"
-)
+_TOO_MANY = f"{{{MAX_NAMESPACE_CHARACTERS + 1}}}"
+_LONG_NAMESPACE = re.compile(rf"xmlns(?::[^\s=]{{0,256}})?\s*=\s*(?:\"[^\"]{_TOO_MANY}|'[^']{_TOO_MANY})")
 _ENCODINGS = {
     "utf-8": "utf-8",
     "utf8": "utf-8",
@@ -62,7 +61,7 @@ def parse_xml(data: bytes, *, max_bytes: int, what: str, error: type[GadgetronEr
     LimitExceeded
         If the document is too large, too deep, or has too many elements or too long tags.
     """
-    check(f"{what} bytes", len(data), max_bytes)
+    check(f"size of {what} in bytes", len(data), max_bytes)
     text = _decode(data, what, error)
     for kind, _ in _prolog(text):
         if kind == "doctype":
@@ -148,13 +147,15 @@ def _check_tags(text: str, what: str) -> None:
     that is too long; two steps advance by a window at least.
     """
     if match := _LONG_NAMESPACE.search(text):
-        check(f"{what} namespace name characters", match.end() - match.start(), MAX_NAMESPACE_CHARACTERS)
+        check(
+            f"number of characters of a namespace name in {what}", match.end() - match.start(), MAX_NAMESPACE_CHARACTERS
+        )
     position = text.find("<")
     while position >= 0:
         following = text.rfind("<", position + 1, position + 2 + MAX_TAG_CHARACTERS)
         if following < 0:
             if not text.startswith(("<!", "<?"), position):
-                check(f"{what} characters in one tag", _tag_length(text, position), MAX_TAG_CHARACTERS)
+                check(f"number of characters of one tag in {what}", _tag_length(text, position), MAX_TAG_CHARACTERS)
             following = text.find("<", position + 1 + MAX_TAG_CHARACTERS)
         position = following
 
@@ -211,11 +212,11 @@ class _Builder:
             self._depth += 1
             self._count += 1 + len(attributes)
             if self._depth > max_depth:
-                check(f"{what} depth of nested elements", self._depth, max_depth)
+                check(f"depth of nested elements in {what}", self._depth, max_depth)
             if self._count > max_elements:
-                check(f"{what} number of elements and attributes", self._count, max_elements)
+                check(f"number of elements and attributes in {what}", self._count, max_elements)
             if attributes:
-                check(f"{what} attributes of one element", len(attributes), MAX_ATTRIBUTES_PER_ELEMENT)
+                check(f"number of attributes of one element in {what}", len(attributes), MAX_ATTRIBUTES_PER_ELEMENT)
                 attributes = {"{" + key if "}" in key else key: value for key, value in attributes.items()}
             name = names.get(tag)
             if name is None:

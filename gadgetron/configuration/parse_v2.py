@@ -1,0 +1,62 @@
+"""The second dialect: `<configuration>` with `<version>2</version>`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gadgetron.configuration.model import ComponentSpec, GadgetSpec, Node, StreamConfiguration, UnsupportedNode
+from gadgetron.configuration.parse_v1 import child_text, component, gadget_name
+from gadgetron.configuration.xml_safe import local_name
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+
+def parse_v2(root: Element, problems: list[str]) -> StreamConfiguration:
+    """Read a document that its schema has found valid; what the schema cannot say is added to `problems`."""
+    readers: tuple[ComponentSpec, ...] = ()
+    writers: tuple[ComponentSpec, ...] = ()
+    nodes: list[Node] = []
+    for section in root:
+        kind = local_name(section)
+        if kind == "readers":
+            readers = tuple(component(child) for child in section)
+        elif kind == "writers":
+            writers = tuple(component(child) for child in section)
+        elif kind == "stream":
+            nodes += [_node(child, position, problems) for position, child in enumerate(section, 1)]
+    return StreamConfiguration(2, readers, writers, tuple(nodes))
+
+
+def _node(element: Element, position: int, problems: list[str]) -> Node:
+    kind = local_name(element)
+    if kind != "gadget":
+        return UnsupportedNode(kind, position)
+    classname = child_text(element, "classname") or ""
+    name = gadget_name(element, classname)
+    properties: list[tuple[str, str]] = []
+    for child in element:
+        if local_name(child) == "property":
+            pair = _property(child, name, problems)
+            if pair is not None:
+                properties.append(pair)
+    return GadgetSpec(name, child_text(element, "dll") or "", classname, tuple(properties))
+
+
+def _property(element: Element, gadget: str, problems: list[str]) -> tuple[str, str] | None:
+    """Read a property in its attribute form or in its child form; both at once, or half of one, is an error."""
+    as_attributes = [element.get("name"), element.get("value")]
+    as_children = [child_text(element, "name"), child_text(element, "value")]
+    has_attributes = any(text is not None for text in as_attributes)
+    has_children = any(text is not None for text in as_children)
+    if has_attributes and has_children:
+        problems.append(
+            f"gadget {gadget}: a property has its name or value both as attributes and as children; use one form"
+        )
+        return None
+    name, value = as_attributes if has_attributes else as_children
+    if name is None or value is None:
+        missing = "name" if name is None else "value"
+        problems.append(f"gadget {gadget}: property {name or ''} has no {missing}".replace("  ", " "))
+        return None
+    return name.strip(), value.strip()
