@@ -1,0 +1,1 @@
+"""Numerics on plain arrays: no threads, no sockets, no gadgets. Usable without the server."""

@@ -1,0 +1,140 @@
+"""Work on readouts, many at a time: removal of readout oversampling, and zero padding of asymmetric echoes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from numpy.typing import NDArray
+from gadgetron.toolboxes.arrays import Allocator, empty_aligned
+from gadgetron.toolboxes.fft import BATCH_BYTES, borrow, fft, ifft, plan_fftw
+
+__all__ = ["crop_readouts", "pad_asymmetric_readout", "resample_trajectory"]
+
+MAX_BATCH = 16
+MIN_BATCH = 5  # fewer readouts than this are cheaper one by one
+
+
+class _CropPlan:
+    """Inverse transform, crop around the center, and forward transform of a batch, for even lengths.
+
+    For even lengths the shifts of the centred transforms are factors of (-1)^k in the other domain, and those of the way
+    there cancel those of the way back: the plain transforms give the same. The center of the image is then in the first
+    corner, and what is cropped away is the middle.
+    """
+
+    def __init__(self, n_batch: int, n_coils: int, n_samples: int, n_out: int) -> None:
+        self.buffer = empty_aligned((n_batch, n_coils, n_samples), np.complex64)
+        self.nbytes = int(self.buffer.nbytes)
+        self._half = n_out // 2
+        self._kept = self.buffer[..., :n_out]
+        self._to_image = plan_fftw(self.buffer, self.buffer, (2,), "FFTW_BACKWARD")
+        self._to_kspace = plan_fftw(
+            self._kept, empty_aligned((n_batch, n_coils, n_out), np.complex64), (2,), "FFTW_FORWARD"
+        )
+        self.buffer[...] = 0
+
+    def execute(self, out: NDArray[np.complex64]) -> None:
+        """Crop what is in `buffer` into `out`, an aligned array of shape (batch, coils, n_out), unnormalised."""
+        self._to_image.execute()
+        self._kept[..., self._half :] = self.buffer[..., self.buffer.shape[2] - self._half :]
+        self._to_kspace.update_arrays(self._kept, out)
+        self._to_kspace.execute()
+
+
+def crop_readouts(
+    readouts: Sequence[NDArray[np.complex64]], n_out: int, allocate: Allocator = empty_aligned
+) -> list[NDArray[np.complex64]]:
+    """Crop the field of view of readouts to its middle, and with it their number of samples.
+
+    Centred orthonormal inverse transform, crop beginning at (samples - n_out) // 2, centred orthonormal transform.
+
+    Parameters
+    ----------
+    readouts
+        All of one shape (coils, samples), complex64; need not be aligned. Not changed.
+    n_out
+        Samples to keep, 1 to the number of samples.
+    allocate
+        Makes aligned arrays for the results.
+
+    Returns
+    -------
+        One array (coils, n_out) for each readout. Neighbours are views of a common block of at most 1 MiB.
+    """
+    n_coils, n_samples = readouts[0].shape
+    if n_samples % 2 or n_out % 2:
+        return _crop_any_length(readouts, n_out)
+    results: list[NDArray[np.complex64]] = []
+    n_batch = max(1, min(MAX_BATCH, BATCH_BYTES // max(1, n_coils * n_samples * 8)))
+    scale = np.float32(1.0 / math.sqrt(n_samples * n_out))
+    start = 0
+    while start < len(readouts):
+        n_left = len(readouts) - start
+        size = n_batch if n_left >= min(MIN_BATCH, n_batch) else 1
+        chunk = readouts[start : start + size]
+        start += size
+        out = allocate((size, n_coils, n_out), np.complex64)
+        with borrow(_CropPlan, size, n_coils, n_samples, n_out) as plan:
+            for row, readout in zip(plan.buffer, chunk, strict=False):
+                np.multiply(readout, scale, out=row)
+            plan.execute(out)
+        results.extend(out[: len(chunk)])
+    return results
+
+
+def _crop_any_length(readouts: Sequence[NDArray[np.complex64]], n_out: int) -> list[NDArray[np.complex64]]:
+    results: list[NDArray[np.complex64]] = []
+    n_samples = readouts[0].shape[1]
+    start = (n_samples - n_out) // 2
+    for first in range(0, len(readouts), MAX_BATCH):
+        image = ifft(np.stack(readouts[first : first + MAX_BATCH]), (2,))
+        results.extend(fft(image[..., start : start + n_out], (2,)))
+    return results
+
+
+def pad_asymmetric_readout(readout: NDArray[np.complex64], n_out: int, *, at_front: bool) -> NDArray[np.complex64]:
+    """Extend a readout with zeros, at its front or at its end.
+
+    Parameters
+    ----------
+    readout
+        Shape (coils, samples).
+    n_out
+        Samples of the result, at least those of the readout.
+    at_front
+        Whether the zeros come first.
+
+    Returns
+    -------
+        A new array, shape (coils, n_out), complex64.
+    """
+    n_coils, n_samples = readout.shape
+    padded = np.zeros((n_coils, n_out), np.complex64)
+    start = n_out - n_samples if at_front else 0
+    padded[:, start : start + n_samples] = readout
+    return padded
+
+
+def resample_trajectory(trajectory: NDArray[np.float32], n_out: int, ratio: float) -> NDArray[np.float32]:
+    """Give the trajectory of a readout whose field of view was cropped.
+
+    Parameters
+    ----------
+    trajectory
+        Shape (samples, dimensions).
+    n_out
+        Samples that are left.
+    ratio
+        Old field of view over new one: the distance between the samples that are left, in samples.
+
+    Returns
+    -------
+        Shape (n_out, dimensions), float32; interpolated linearly, the center at n_out // 2.
+    """
+    n_samples = trajectory.shape[0]
+    positions = n_samples // 2 + (np.arange(n_out) - n_out // 2) * ratio
+    columns = [np.interp(positions, np.arange(n_samples), column) for column in trajectory.T]
+    return np.stack(columns, axis=1).astype(np.float32)

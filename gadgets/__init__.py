@@ -1,0 +1,1 @@
+"""Gadgets, one per module, grouped in folders by family."""

@@ -1,0 +1,1 @@
+"""The gadgets of everyday reconstruction. Modules are imported by name, from configurations."""

@@ -1,0 +1,188 @@
+"""Collection of readouts into buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ismrmrd
+import numpy as np
+
+from gadgetron.errors import LimitExceeded, MalformedMessageError
+from gadgetron.gadget import Gadget2
+from gadgetron.limits import LIMITS
+from gadgetron.message import Array, GadgetContainerMessage, MessageBlock
+from gadgetron.properties import Property
+from gadgetron.toolboxes.arrays import owned
+from gadgetron.types import (
+    COUNTERS,
+    FLAG_CALIBRATION,
+    FLAG_CALIBRATION_AND_IMAGING,
+    FLAG_PHASE_CORRECTION,
+    FLAGS_NOT_IMAGING,
+    Acquisition,
+    AcquisitionBucket,
+    Waveform,
+    acquisition_fields,
+)
+
+BY_COUNT = "n_acquisitions"
+DIMENSIONS = (*COUNTERS, "none", "")
+
+
+class AcquisitionAccumulateTriggerGadget(
+    Gadget2[ismrmrd.AcquisitionHeader | ismrmrd.WaveformHeader, Array[np.complex64] | Array[np.uint32]]
+):
+    """Collect readouts into buckets, and send the buckets when a counter changes.
+
+    Takes acquisitions and waveforms, emits buckets. When the trigger dimension's counter differs from the last readout's, what
+    was collected so far is sent: one bucket for each value of the sorting dimension, in ascending order. The rest is sent at the
+    end of the stream. Waveforms go with the first bucket of a trigger.
+
+    A readout is imaging data unless it is calibration only or phase correction, and reference data if it is calibration.
+    Noise, feedback, navigator, dummy, surface coil correction and phase stabilization readouts are dropped: the C++ Gadgetron
+    keeps all but noise among the imaging data, where they overwrite lines of the image.
+    """
+
+    trigger_dimension = Property(
+        "", doc="counter whose change sends the buckets, or n_acquisitions", choices=(*DIMENSIONS, BY_COUNT)
+    )
+    sorting_dimension = Property("", doc="counter by which readouts are sorted into buckets", choices=DIMENSIONS)
+    n_acquisitions_before_trigger = Property(
+        40, doc="number of readouts before the first trigger (trigger_dimension n_acquisitions)", minimum=1
+    )
+    n_acquisitions_before_ongoing_trigger = Property(
+        40, doc="number of readouts before each later trigger (trigger_dimension n_acquisitions)", minimum=1
+    )
+
+    emits = ((AcquisitionBucket,),)
+
+    def __init__(self, name: str = "", **properties: object) -> None:
+        super().__init__(name, **properties)
+        self._buckets: dict[int, AcquisitionBucket] = {}
+        self._waveforms: list[Waveform] = []
+        self._previous: int | None = None
+        self._n_since_trigger = 0
+        self._n_triggers = 0
+        self._n_dropped = 0
+        self._n_bytes = 0
+
+    def process(self, header: GadgetContainerMessage[Any], data: GadgetContainerMessage[Any]) -> None:
+        """Collect one readout or waveform."""
+        self.process_many([header])
+
+    def process_many(self, messages: Sequence[MessageBlock]) -> None:
+        """Collect readouts and waveforms."""
+        trigger = _counter_index(self.trigger_dimension)
+        sorting = _counter_index(self.sorting_dimension)
+        by_count = self.trigger_dimension == BY_COUNT
+        for message in messages:
+            if not self.matches(message):
+                self.pass_on(message)
+                continue
+            head, data_block, acquisition = _unpack(message)
+            if acquisition is None:
+                self._add_waveform(Waveform(head, owned(data_block.object)))
+                continue
+            fields = acquisition.fields
+            if fields.flags & FLAGS_NOT_IMAGING:
+                self._n_dropped += 1
+                continue
+            if by_count:
+                self._trigger_by_count()
+            elif trigger is not None:
+                value = fields.idx[trigger]
+                if self._previous is not None and value != self._previous:
+                    self._send_buckets()
+                self._previous = value
+            self._add(acquisition, 0 if sorting is None else fields.idx[sorting])
+
+    def _trigger_by_count(self) -> None:
+        wanted = self.n_acquisitions_before_ongoing_trigger if self._n_triggers else self.n_acquisitions_before_trigger
+        if self._n_since_trigger >= wanted:
+            self._send_buckets()
+        self._n_since_trigger += 1
+
+    def _add(self, acquisition: Acquisition, sorting_index: int) -> None:
+        flags = acquisition.fields.flags
+        is_data = not flags & (FLAG_CALIBRATION | FLAG_PHASE_CORRECTION)
+        is_reference = bool(flags & (FLAG_CALIBRATION | FLAG_CALIBRATION_AND_IMAGING))
+        if not is_data and not is_reference:
+            self._n_dropped += 1
+            return
+        acquisition.data = owned(acquisition.data)
+        if acquisition.trajectory is not None:
+            acquisition.trajectory = owned(acquisition.trajectory)
+        self._count_bytes(acquisition.data.nbytes)
+        bucket = self._buckets.get(sorting_index)
+        if bucket is None:
+            bucket = self._buckets[sorting_index] = AcquisitionBucket()
+        bucket.add(acquisition, is_data=is_data, is_reference=is_reference)
+
+    def _add_waveform(self, waveform: Waveform) -> None:
+        self._count_bytes(waveform.data.nbytes)
+        self._waveforms.append(waveform)
+
+    def _count_bytes(self, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
+        if self._n_bytes > LIMITS.max_session_bytes:
+            raise LimitExceeded("bytes of readouts waiting for a trigger", self._n_bytes, LIMITS.max_session_bytes)
+
+    def _send_buckets(self) -> None:
+        buckets = [bucket for _, bucket in sorted(self._buckets.items())]
+        self._buckets = {}
+        self._n_since_trigger = 0
+        self._n_triggers += 1
+        if not buckets:
+            return
+        buckets[0].waveforms = self._waveforms
+        self._waveforms = []
+        self._n_bytes = 0
+        for bucket in buckets:
+            self.put_next(GadgetContainerMessage(bucket))
+
+    def close(self, flags: int) -> None:
+        """Send what is left."""
+        if flags:
+            self._send_buckets()
+        if self._waveforms:
+            self.log.warning("waveforms.without_readouts", n_waveforms=len(self._waveforms))
+        if self._n_dropped:
+            self.log.info("readouts.not_imaging", n_readouts=self._n_dropped)
+        self._buckets = {}
+        self._waveforms = []
+
+
+def _counter_index(dimension: str) -> int | None:
+    return COUNTERS.index(dimension) if dimension in COUNTERS else None
+
+
+def _unpack(message: MessageBlock) -> tuple[Any, GadgetContainerMessage[Any], Acquisition | None]:
+    """Give header and data block of a message, and the acquisition if it is one."""
+    head: Any = message.object  # type: ignore[attr-defined]  # matched
+    data_block: GadgetContainerMessage[Any] = message.cont  # type: ignore[assignment]  # matched
+    if isinstance(head, ismrmrd.WaveformHeader):
+        return head, data_block, None
+    fields = acquisition_fields(head)
+    trajectory: Any = None
+    if fields.trajectory_dimensions:
+        block = data_block.cont
+        trajectory = block.object if isinstance(block, GadgetContainerMessage) else None
+        if not isinstance(trajectory, np.ndarray):
+            raise MalformedMessageError(
+                f"trajectory_dimensions ({fields.trajectory_dimensions}): the acquisition has no trajectory — "
+                f"scan_counter {fields.scan_counter}"
+            )
+        expected = (fields.number_of_samples, fields.trajectory_dimensions)
+        if trajectory.shape != expected:
+            raise MalformedMessageError(
+                f"trajectory {trajectory.shape}: {expected} expected from number_of_samples and trajectory_dimensions — "
+                f"scan_counter {fields.scan_counter}"
+            )
+    shape = (fields.active_channels, fields.number_of_samples)
+    if data_block.object.shape != shape:
+        raise MalformedMessageError(
+            f"data {data_block.object.shape}: {shape} expected from active_channels and number_of_samples — "
+            f"scan_counter {fields.scan_counter}"
+        )
+    return head, data_block, Acquisition(head, data_block.object, trajectory, fields)

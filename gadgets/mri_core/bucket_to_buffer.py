@@ -1,0 +1,287 @@
+"""Placement of the readouts of a bucket on the k-space grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import ismrmrd
+import numpy as np
+
+from gadgetron.errors import MalformedMessageError
+from gadgetron.gadget import Gadget1
+from gadgetron.header import Encoding, IsmrmrdHeader
+from gadgetron.limits import LIMITS, check
+from gadgetron.message import Array, Container, GadgetContainerMessage, ParametersMessage
+from gadgetron.properties import Property
+from gadgetron.toolboxes.arrays import ArrayPool
+from gadgetron.toolboxes.kspace import AxisGrid, Readout, Received, phase_encoding_grid, place_readout
+from gadgetron.types import (
+    COUNTERS,
+    Acquisition,
+    AcquisitionBucket,
+    AcquisitionBucketStats,
+    AcquisitionFields,
+    ReconBit,
+    ReconBuffer,
+    ReconData,
+    SamplingDescription,
+    SamplingLimit,
+    empty_objects,
+)
+
+POOL_BYTES = 64 * 1024 * 1024
+DIMENSIONS = ("average", "contrast", "phase", "repetition", "set", "segment", "slice", "none", "")
+KEY = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")
+E1, E2, SLICE = (COUNTERS.index(name) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "slice"))
+
+Key = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Layout:
+    """Everything about a buffer but its data."""
+
+    encoding: Encoding
+    n_e0: int
+    center_e0: int
+    e1: AxisGrid
+    e2: AxisGrid
+    n_channels: int
+    n_trajectory: int
+    axes: dict[str, tuple[int | None, int, int]]  # LOC, S, N: counter, smallest value, size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data: (LOC, S, N, CHA, E2, E1, E0)."""
+        sizes = [self.axes[axis][2] for axis in ("LOC", "S", "N")]
+        return (*sizes, self.n_channels, self.e2.size, self.e1.size, self.n_e0)
+
+
+class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
+    """Put the readouts of a bucket on the k-space grid.
+
+    Takes buckets, emits recon data: one for each average, slice, contrast, phase, repetition, set and segment that occurs,
+    in the order of these numbers, the first most significant. The N and S dimensions are axes of the buffer instead; slices
+    are axes unless split_slices, and segments are one with ignore_segment. A line that arrives twice replaces the first.
+
+    Mended against the C++ Gadgetron: see toolboxes.kspace for the grid; N or S dimension `segment` has the size of the
+    segments' range and not of the averages', `slice` has an index; of the slices received only some make no gap.
+    """
+
+    N_dimension = Property("", doc="counter along the buffer's N axis", choices=DIMENSIONS)
+    S_dimension = Property("", doc="counter along the buffer's S axis", choices=DIMENSIONS)
+    split_slices = Property(False, doc="one buffer for each slice")
+    ignore_segment = Property(False, doc="put all segments into one buffer")
+
+    emits = ((ReconData,),)
+
+    def __init__(self, name: str = "", **properties: object) -> None:
+        super().__init__(name, **properties)
+        self._header: IsmrmrdHeader | None = None
+        self._pool = ArrayPool(POOL_BYTES)
+
+    def process_config(self, parameters: ParametersMessage) -> None:
+        """Remember the encodings."""
+        self._header = parameters.header
+
+    def process(self, message: Container[AcquisitionBucket]) -> None:
+        """Send the buffers of one bucket."""
+        bucket = message.object
+        message.object = AcquisitionBucket()  # its readouts can go as soon as they are copied
+        recon_data: dict[Key, ReconData] = {}
+        for is_reference in (True, False):
+            acquisitions = bucket.reference if is_reference else bucket.data
+            stats = bucket.reference_stats if is_reference else bucket.data_stats
+            for (key, space), members in self._grouped(acquisitions).items():
+                buffer = self._fill(members, stats[space], space, for_reference=is_reference)
+                bits = recon_data.setdefault(key, ReconData(waveforms=bucket.waveforms)).bits
+                bits.extend(ReconBit() for _ in range(space + 1 - len(bits)))
+                if is_reference:
+                    bits[space].reference = buffer
+                else:
+                    bits[space].data = buffer
+        for _, data in sorted(recon_data.items(), key=lambda item: item[0]):
+            self.put_next(GadgetContainerMessage(data))
+
+    def _grouped(self, acquisitions: list[Acquisition]) -> dict[tuple[Key, int], list[Acquisition]]:
+        """Sort readouts by what makes separate buffers, and by encoding space."""
+        dropped = {self.N_dimension, self.S_dimension}
+        if not self.split_slices:
+            dropped.add("slice")
+        if self.ignore_segment:
+            dropped.add("segment")
+        columns = [None if name in dropped else COUNTERS.index(name) for name in KEY]
+        groups: dict[tuple[Key, int], list[Acquisition]] = {}
+        for acquisition in acquisitions:
+            idx = acquisition.fields.idx
+            key = tuple(0 if column is None else idx[column] for column in columns)
+            groups.setdefault((key, acquisition.fields.encoding_space_ref), []).append(acquisition)
+        return groups
+
+    def _layout(
+        self, fields: AcquisitionFields, stats: AcquisitionBucketStats, space: int, *, for_reference: bool
+    ) -> _Layout:
+        """Plan the buffer that begins with a readout of these fields."""
+        if self._header is None:
+            raise MalformedMessageError("readouts arrived before an ISMRMRD header: the encoding is not known")
+        encoding = self._header.encoding_space(space)
+        steps_1, steps_2 = stats.kspace_encode_step_1, stats.kspace_encode_step_2
+        n_e0 = fields.number_of_samples
+        if not (encoding.is_cartesian and encoding.parallelImaging):
+            n_e0 -= fields.discard_pre + fields.discard_post
+        if n_e0 <= 0:
+            raise MalformedMessageError(
+                f"discard_pre ({fields.discard_pre}) and discard_post ({fields.discard_post}): nothing is left of "
+                f"number_of_samples ({fields.number_of_samples}) — scan_counter {fields.scan_counter}"
+            )
+        center_e0 = fields.number_of_samples // 2 if encoding.is_cartesian else encoding.encodedSpace.matrixSize.x // 2
+        return _Layout(
+            encoding=encoding,
+            n_e0=n_e0,
+            center_e0=center_e0,
+            e1=phase_encoding_grid(encoding, 1, Received(steps_1[0], steps_1[-1]), for_reference=for_reference),
+            e2=phase_encoding_grid(encoding, 2, Received(steps_2[0], steps_2[-1]), for_reference=for_reference),
+            n_channels=fields.active_channels,
+            n_trajectory=fields.trajectory_dimensions,
+            axes={
+                "LOC": self._slice_axis(encoding, stats),
+                "S": _counter_axis(self.S_dimension, stats),
+                "N": _counter_axis(self.N_dimension, stats),
+            },
+        )
+
+    def _slice_axis(self, encoding: Encoding, stats: AcquisitionBucketStats) -> tuple[int | None, int, int]:
+        if self.split_slices or "slice" in (self.N_dimension, self.S_dimension):
+            return None, 0, 1
+        received, limit = Received(stats.slice[0], stats.slice[-1]), encoding.encodingLimits.slice
+        if limit is None or received.span < limit.size or received.maximum >= limit.size:
+            return SLICE, received.minimum, received.span
+        return SLICE, 0, limit.size
+
+    def _fill(
+        self, acquisitions: list[Acquisition], stats: AcquisitionBucketStats, space: int, *, for_reference: bool
+    ) -> ReconBuffer:
+        """Make one buffer of its readouts."""
+        layout = self._layout(acquisitions[0].fields, stats, space, for_reference=for_reference)
+        shape = layout.shape
+        n_loc, n_s, n_n, _, n_e2, n_e1, n_e0 = shape
+        check("bytes of a k-space buffer", math.prod(shape) * np.dtype(np.complex64).itemsize, LIMITS.max_session_bytes)
+        trajectory_shape = (n_loc, n_s, n_n, n_e2, n_e1, n_e0, layout.n_trajectory)
+        check("bytes of a trajectory buffer", math.prod(trajectory_shape) * 4, LIMITS.max_session_bytes)
+        acquisitions, places = self._places(acquisitions, layout)
+        readouts = [_readout_place(acquisition.fields, layout) for acquisition in acquisitions]
+
+        data = self._pool.take(shape, np.complex64)
+        lines_shape = (n_loc, n_s, n_n, n_e2, n_e1)
+        is_full = len(set(places)) == math.prod(lines_shape) and all(place.count == n_e0 for place in set(readouts))
+        if not is_full:
+            data[...] = 0
+        headers = empty_objects(lines_shape)
+        trajectory = np.zeros(trajectory_shape, np.float32) if layout.n_trajectory else None
+        for acquisition, where, (start, skip, count) in zip(acquisitions, places, readouts, strict=True):
+            loc, s, n, e2, e1 = where
+            data[loc, s, n, :, e2, e1, start : start + count] = acquisition.data[:, skip : skip + count]
+            headers[where] = acquisition.head
+            if trajectory is not None and acquisition.trajectory is not None:
+                trajectory[loc, s, n, e2, e1, start : start + count] = acquisition.trajectory[skip : skip + count]
+        return ReconBuffer(data, headers, _sampling(layout, acquisitions, n_e0), trajectory)
+
+    def _places(
+        self, acquisitions: list[Acquisition], layout: _Layout
+    ) -> tuple[list[Acquisition], list[tuple[int, int, int, int, int]]]:
+        """Find (loc, s, n, e2, e1) of each readout that lies in the buffer, and check that they belong together."""
+        for acquisition in acquisitions:
+            fields = acquisition.fields
+            if fields.active_channels != layout.n_channels:
+                raise MalformedMessageError(
+                    f"active_channels ({fields.active_channels}): {layout.n_channels} expected, as in the first line — "
+                    f"scan_counter {fields.scan_counter}"
+                )
+            if fields.trajectory_dimensions != layout.n_trajectory:
+                raise MalformedMessageError(
+                    f"trajectory_dimensions ({fields.trajectory_dimensions}): {layout.n_trajectory} expected, as in the "
+                    f"first line — scan_counter {fields.scan_counter}"
+                )
+        idx = np.array([acquisition.fields.idx for acquisition in acquisitions], np.int64)
+        columns = [
+            np.zeros(len(idx), np.int64) if counter is None else idx[:, counter] - first
+            for counter, first, _ in (layout.axes[axis] for axis in ("LOC", "S", "N"))
+        ]
+        columns += [idx[:, E2] + layout.e2.offset, idx[:, E1] + layout.e1.offset]
+        inside = (columns[3] >= 0) & (columns[3] < layout.e2.size) & (columns[4] >= 0) & (columns[4] < layout.e1.size)
+        if not inside.all():
+            self._check_outside([a for a, is_inside in zip(acquisitions, inside, strict=True) if not is_inside], layout)
+            acquisitions = [a for a, is_inside in zip(acquisitions, inside, strict=True) if is_inside]
+            columns = [column[inside] for column in columns]
+        places: list[Any] = list(zip(*(column.tolist() for column in columns), strict=True))
+        return acquisitions, places
+
+    def _check_outside(self, acquisitions: list[Acquisition], layout: _Layout) -> None:
+        """Leave out lines beyond the matrix if the limits allow them (a warning), refuse those that contradict the header."""
+        limits = layout.encoding.encodingLimits
+        for acquisition in acquisitions:
+            fields = acquisition.fields
+            for name, column, grid, limit in (
+                ("kspace_encode_step_1", E1, layout.e1, limits.kspace_encoding_step_1),
+                ("kspace_encode_step_2", E2, layout.e2, limits.kspace_encoding_step_2),
+            ):
+                step = fields.idx[column]
+                if 0 <= step + grid.offset < grid.size:
+                    continue
+                if limit is None or not limit.minimum <= step <= limit.maximum:
+                    allowed = f"0 to {grid.size - 1}" if limit is None else f"{limit.minimum} to {limit.maximum}"
+                    raise MalformedMessageError(f"{name} ({step}): {allowed} expected — scan_counter {fields.scan_counter}")
+        self.log.warning("readouts.outside_matrix", n_readouts=len(acquisitions))
+
+
+def _counter_axis(dimension: str, stats: AcquisitionBucketStats) -> tuple[int | None, int, int]:
+    if dimension in ("", "none"):
+        return None, 0, 1
+    values = getattr(stats, dimension)
+    return COUNTERS.index(dimension), values[0], values[-1] - values[0] + 1
+
+
+def _readout_place(fields: AcquisitionFields, layout: _Layout) -> Readout:
+    place = place_readout(
+        layout.n_e0,
+        layout.center_e0,
+        fields.number_of_samples,
+        fields.discard_pre,
+        fields.discard_post,
+        fields.center_sample,
+        is_cartesian=layout.encoding.is_cartesian,
+    )
+    if place is None:
+        raise MalformedMessageError(
+            f"number_of_samples ({fields.number_of_samples}) with center_sample {fields.center_sample}, discard_pre "
+            f"{fields.discard_pre}, discard_post {fields.discard_post}: does not fit a buffer of {layout.n_e0} samples — "
+            f"scan_counter {fields.scan_counter}"
+        )
+    return place
+
+
+def _sampling(layout: _Layout, acquisitions: list[Acquisition], n_e0: int) -> SamplingDescription:
+    encoding = layout.encoding
+    encoded, recon = encoding.encodedSpace, encoding.reconSpace
+    # Cartesian readouts have had their oversampling removed when they come here.
+    along_x = recon if encoding.trajectory == "cartesian" else encoded
+    if encoding.is_cartesian and acquisitions:
+        first = acquisitions[0].fields
+        e0 = SamplingLimit(
+            first.discard_pre, first.number_of_samples // 2, first.number_of_samples - first.discard_post - 1
+        )
+    else:
+        e0 = SamplingLimit(0, encoded.matrixSize.x // 2, encoded.matrixSize.x - 1)
+    return SamplingDescription(
+        encoded_FOV=(along_x.fieldOfView_mm.x, encoded.fieldOfView_mm.y, encoded.fieldOfView_mm.z),
+        recon_FOV=(recon.fieldOfView_mm.x, recon.fieldOfView_mm.y, recon.fieldOfView_mm.z),
+        encoded_matrix=(along_x.matrixSize.x, encoded.matrixSize.y, encoded.matrixSize.z),
+        recon_matrix=(recon.matrixSize.x, recon.matrixSize.y, recon.matrixSize.z),
+        sampling_limits=(
+            e0,
+            SamplingLimit(layout.e1.first, layout.e1.center, layout.e1.last),
+            SamplingLimit(layout.e2.first, layout.e2.center, layout.e2.last),
+        ),
+    )
