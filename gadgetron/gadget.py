@@ -431,9 +431,9 @@ class _TypedGadget(Gadget):
             if not isinstance(block, GadgetContainerMessage):
                 return False
             if pairs:
-                obj = block._object
+                obj: Any = block._object
                 for class_, dtype in pairs:
-                    if isinstance(obj, class_) and (dtype is None or obj.dtype == dtype):
+                    if isinstance(obj, class_) and (dtype is None or obj.dtype == dtype):  # type: ignore[attr-defined]  # an array
                         break
                 else:
                     return False

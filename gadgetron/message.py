@@ -242,9 +242,9 @@ def matches(message: MessageBlock, message_type: tuple[Any, ...]) -> bool:
     for expected in message_type:
         if not isinstance(block, GadgetContainerMessage):
             return False
-        obj = block._object
+        obj: Any = block._object
         for class_, dtype in alternatives(expected):
-            if isinstance(obj, class_) and (dtype is None or obj.dtype == dtype):
+            if isinstance(obj, class_) and (dtype is None or obj.dtype == dtype):  # type: ignore[attr-defined]  # an array
                 break
         else:
             if alternatives(expected):

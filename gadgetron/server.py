@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
+from typing import Self
 
 import structlog
 
@@ -189,7 +190,7 @@ class GadgetServerAcceptor:
         with self._lock:
             return list(self._sessions)
 
-    def __enter__(self) -> GadgetServerAcceptor:
+    def __enter__(self) -> Self:
         self.open()
         return self
 
@@ -205,7 +206,7 @@ class GadgetServerAcceptor:
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         poll.register(listener, select.POLLIN)
-        while not self._is_closing:
+        while True:
             poll.poll()
             if self._is_closing:
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 SPILL_READ_BYTES = 1 * MIB
 MAX_BATCH = 64
+SPILL_PATIENCE_S = 0.1  # a client that takes nothing for so long is busy sending: do not wait for it
 
 
 class OutputCodec(Protocol):
@@ -37,8 +39,9 @@ class OutputCodec(Protocol):
 class WriterTask:
     """A thread that writes outputs to a stream.
 
-    What the client has not taken waits in memory up to `limits.writer_queue_bytes`, then, serialized, in an unlinked
-    temporary file: a client that sends everything before it reads anything gets everything, and memory stays bounded.
+    What the client has not taken waits in memory up to `limits.writer_queue_bytes`. Above that the chain waits as long as
+    the client goes on taking output; when it takes none, output goes, serialized, to an unlinked temporary file. So a
+    client that sends everything before it reads anything gets everything, and memory stays bounded.
 
     Parameters
     ----------
@@ -66,6 +69,8 @@ class WriterTask:
         # The lock guards everything below. It is never held while the stream is written to.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+        self._producers_waiting = 0
         self._waiting: deque[tuple[Output, int]] = deque()
         self._waiting_bytes = 0  # queued, and being written
         self._spill: SpillFile | None = None
@@ -83,7 +88,7 @@ class WriterTask:
         self._thread.start()
 
     def put_many(self, outputs: Sequence[Output]) -> None:
-        """Take messages, in order; never waits for the client.
+        """Take messages, in order; wait only while the memory for them is full and the client goes on taking output.
 
         Raises
         ------
@@ -97,15 +102,33 @@ class WriterTask:
             if self._is_aborted or self._is_finishing:
                 raise QueueClosed("no more output is taken")
             for output, size in zip(outputs, sizes, strict=True):
-                if self._spill is None and (
-                    not self._waiting_bytes or self._waiting_bytes + size <= self._limits.writer_queue_bytes
-                ):
+                if self._has_room(size):
                     self._waiting.append((output, size))
                     self._waiting_bytes += size
                 else:
                     self._put_on_disk(output)
             if self._thread_waits:
                 self._changed.notify()
+
+    def _has_room(self, size: int) -> bool:
+        """Tell whether a message can wait in memory; wait for that as long as the client goes on taking output."""
+        taken = self._stream.bytes_written
+        deadline = monotonic() + SPILL_PATIENCE_S
+        while self._spill is None and not self._is_aborted:
+            if not self._waiting_bytes or self._waiting_bytes + size <= self._limits.writer_queue_bytes:
+                return True
+            remaining_s = deadline - monotonic()
+            if remaining_s <= 0:
+                return False
+            self._producers_waiting += 1
+            self._room.wait(remaining_s)
+            self._producers_waiting -= 1
+            if self._stream.bytes_written != taken:
+                taken = self._stream.bytes_written
+                deadline = monotonic() + SPILL_PATIENCE_S
+        if self._is_aborted:
+            raise QueueClosed("no more output is taken")
+        return False
 
     def _put_on_disk(self, output: Output) -> None:
         if self._spill is None:
@@ -127,6 +150,7 @@ class WriterTask:
         self.dropped += len(self._waiting)
         self._waiting_bytes -= sum(size for _, size in self._waiting)
         self._waiting.clear()
+        self._room.notify_all()
 
     def finish(self, error: GadgetronError | None) -> None:
         """Write what is left, then the error if there is one, then the close message; return when that is done or has failed."""
@@ -209,6 +233,8 @@ class WriterTask:
                 with self._lock:
                     self._waiting_bytes -= nbytes
                     self.written += len(outputs)
+                    if self._producers_waiting:
+                        self._room.notify_all()
                     if self._is_aborted:
                         self.dropped += len(batch)
                         self._waiting_bytes -= sum(size for _, size in batch)

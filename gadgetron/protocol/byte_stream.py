@@ -46,11 +46,11 @@ class BlockPool:
         """Give a block nobody else uses; never waits."""
         for block in self._blocks:
             if sys.getrefcount(block) == 3:  # the list, the loop variable, the argument
-                return memoryview(block)
+                return block.data
         fresh = np.empty(self.block_bytes, np.uint8)
         if len(self._blocks) < MAX_POOLED_BLOCKS:
             self._blocks.append(fresh)
-        return memoryview(fresh)
+        return fresh.data
 
 
 class ByteStream:
@@ -157,7 +157,7 @@ class ByteStream:
         if self._start + n_bytes > len(self._block):
             leftover = self._block[self._start : self._end]
             if n_bytes > self.limits.receive_block_bytes:
-                self._block = memoryview(np.empty(n_bytes, np.uint8))
+                self._block = np.empty(n_bytes, np.uint8).data
             else:
                 self._block = memoryview(b"")  # let go of the old one first: it may be the free one
                 self._block = self._pool.take()
