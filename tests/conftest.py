@@ -15,6 +15,9 @@ from pathlib import Path
 import ismrmrd  # noqa: F401 - resets the warning filters when it is imported; here that happens before any test
 import numpy as np
 import pytest
+from tqdm import tqdm
+
+tqdm.monitor_interval = 0  # its watchdog thread outlives every progress bar
 
 LEAK_DEADLINE_S = 3.0
 
