@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
+from gadgetron.configuration.flow import FlowStep, check_flow
 from gadgetron.configuration.model import ComponentSpec, Node, StreamConfiguration, UnsupportedNode
+from gadgetron.configuration.references import ConfiguredGadget, reference_problems
 from gadgetron.environment import Environment
-from gadgetron.errors import ConfigurationError, GadgetronError, UnknownClassError
+from gadgetron.errors import ConfigurationError, GadgetronError, PropertyError, UnknownClassError
 from gadgetron.gadget import Gadget
 from gadgetron.message import MessageBlock, matches
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.properties import apply_properties
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -47,7 +53,8 @@ def build_chain(configuration: StreamConfiguration, environment: Environment) ->
     Raises
     ------
     ConfigurationError
-        With everything that is wrong at once: names that cannot be loaded, properties that cannot be set.
+        With everything that is wrong at once: names that cannot be loaded, properties that cannot be set; or references
+        to nothing, and neighbours that cannot work together.
     """
     problems: list[GadgetronError] = []
     chain = Chain()
@@ -58,7 +65,27 @@ def build_chain(configuration: StreamConfiguration, environment: Environment) ->
     for node in configuration.nodes:
         _add_gadget(chain, node, environment, configuration.from_client, problems)
     _raise_if_any(problems)
+    _check_as_a_whole(configuration, chain)
     return chain
+
+
+def _check_as_a_whole(configuration: StreamConfiguration, chain: Chain) -> None:
+    """Check what no gadget can check alone: references to other gadgets, and whether neighbours' types fit."""
+    specs = zip(configuration.gadgets, chain.gadgets, strict=True)
+    configured = [ConfiguredGadget(spec.name, type(gadget), spec.properties) for spec, gadget in specs]
+    problems: list[GadgetronError] = [PropertyError(text) for text in reference_problems(configured)]
+    flow = check_flow(
+        [kind for reader in chain.readers.values() for kind in reader.emits],
+        [
+            FlowStep(gadget.name, type(gadget), gadget.__dict__.get("pass_on_undesired_data") is not False)
+            for gadget in chain.gadgets
+        ],
+        [kind for writer in chain.writers_in_order for kind in writer.accepts],
+    )
+    problems += [ConfigurationError(text) for text in flow.errors]
+    _raise_if_any(problems)
+    for text in flow.warnings:
+        log.warning("chain.suspicious", problem=text)
 
 
 def _raise_if_any(problems: Sequence[GadgetronError]) -> None:
