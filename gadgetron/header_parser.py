@@ -121,8 +121,7 @@ def _plan(class_: type) -> tuple[_Field, ...]:
 
 
 def _reader(hint: Any) -> Callable[[Element, str], Any]:
-    if is_dataclass(hint):
-        assert isinstance(hint, type)  # noqa: S101  programs' own types, never input
+    if isinstance(hint, type) and is_dataclass(hint):
         return lambda element, path: _read(element, hint, path, {})
     base, extra = (get_args(hint)[0], get_args(hint)[1]) if get_origin(hint) is Annotated else (hint, None)
     if base is str:
