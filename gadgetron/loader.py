@@ -124,7 +124,7 @@ class Loader:
         for candidate in (name, CLASS_ALIASES.get(name, name)):
             if candidate in index:
                 return self._import(base, index[candidate], candidate, shown)
-        near = nearest_name(name, index)
+        near = nearest_name(name, index, ending="Gadget")
         hint = f"; did you mean {near}?" if near else ""
         raise UnknownClassError(f"{shown}: there is no such class{hint}")
 
@@ -133,7 +133,7 @@ class Loader:
             raise UnknownClassError(f"{shown}: module {quoted(module)} is not below an allowed prefix: {_HOW_TO_ALLOW}")
         found = getattr(_imported(module, shown), name, None)
         if found is None:
-            near = nearest_name(name, class_index(module))
+            near = nearest_name(name, class_index(module), ending="Gadget")
             raise UnknownClassError(f"{shown}: there is no such class{f'; did you mean {near}?' if near else ''}")
         if not isinstance(found, type) or not issubclass(found, base):
             raise UnknownClassError(f"{shown}: it is not a {_KINDS[base]} (a subclass of {base.__name__})")

@@ -136,7 +136,7 @@ class Property(Generic[T]):
     def limits_text(self) -> str:
         """The limits as documentation shows them; empty if there are none."""
         if self.choices is not None:
-            return "one of " + ", ".join(as_text(choice) for choice in self.choices)
+            return "one of " + ", ".join(as_text(choice) or '""' for choice in self.choices)
         if self.minimum is not None and self.maximum is not None:
             return f"{self.minimum:g} to {self.maximum:g}"
         if self.minimum is not None:

@@ -91,10 +91,16 @@ def quoted(text: str) -> str:
     return ascii(text if len(text) <= 80 else text[:77] + "…")
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Give the known name that was most probably meant, or None if none is near."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
+def nearest_name(name: str, known: Iterable[str], *, ending: str = "") -> str | None:
+    """Give the known name that was most probably meant, or None if none is near.
+
+    Parameters
+    ----------
+    ending
+        What names may end in that makes them no more alike: `Gadget`, for classes.
+    """
     if len(name) > 200:
         return None
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[near[0]] if near else None
+    by_core = {candidate.lower().removesuffix(ending.lower()): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower().removesuffix(ending.lower()), by_core, n=1, cutoff=0.6)
+    return by_core[near[0]] if near else None
