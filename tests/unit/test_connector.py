@@ -29,8 +29,9 @@ from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.protocol.byte_stream import ByteStream
 from gadgetron.testing.scripted_peer import ScriptedPeer, Step
 from readers_writers.acquisition import AcquisitionWriter
-from readers_writers.image import MRIImageWriter
-from tests.readers_writers.messages import acquisition, assert_same, image, objects, waveform, written
+from readers_writers.image import MRIImageReader, MRIImageWriter
+from readers_writers.waveform import WaveformWriter
+from tests.readers_writers.messages import acquisition, assert_same, image, objects, read_back, waveform, written
 
 CLOSE = struct.pack("<H", 4)
 IMAGE = written(MRIImageWriter(), image())
@@ -68,16 +69,17 @@ def test_everything_goes_out_in_order_and_as_the_protocol_says() -> None:
         + struct.pack("<HI", 3, 4) + b"<b/>"
         + text("hello")
         + written(AcquisitionWriter(), first)
+        + written(WaveformWriter(), second)
+        + CLOSE
     )  # fmt: skip
-    with ScriptedPeer([("recv_until", CLOSE), ("send", CLOSE)]) as peer, connected(peer) as connector:
+    with ScriptedPeer([("recv", len(expected)), ("send", CLOSE)]) as peer, connected(peer) as connector:
         connector.send_gadgetron_configuration_file("default.xml")
         connector.send_gadgetron_configuration_script("<a/>\0")
         connector.send_gadgetron_parameters("<b/>")
         connector.send_text("hello")
         assert connector.putq(first) == 0
         connector.putq(second)
-    assert peer.received.startswith(expected)
-    assert peer.received.endswith(CLOSE)
+    assert peer.received == expected
     assert connector.messages_sent == 2
     assert connector.messages_received == 0
 
@@ -87,15 +89,8 @@ def test_results_can_be_iterated_over_again_and_again_until_close() -> None:
         connector.send_close()
         received = list(connector)
         assert [message_id for message_id, _message in received] == [1022] * 3
-        assert_same(received[2][1], image_of(IMAGE))
+        assert_same(received[2][1], read_back(MRIImageReader(), IMAGE))
         assert list(connector) == []
-
-
-def image_of(data: bytes) -> MessageBlock:
-    from readers_writers.image import MRIImageReader
-    from tests.readers_writers.messages import read_back
-
-    return read_back(MRIImageReader(), data)
 
 
 def test_results_go_to_on_message_and_texts_to_on_text() -> None:
