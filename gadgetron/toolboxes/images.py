@@ -1,0 +1,76 @@
+"""Pixel values: scaling to a useful range, and conversion to integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["histogram_scale", "percentile_scale", "to_integers"]
+
+HISTOGRAM_PART = 0.99
+
+
+def histogram_scale(image: NDArray[np.float32], max_value: float, n_bins: int) -> float:
+    """Find the factor that brings the 99th percentile of an image near a value.
+
+    Parameters
+    ----------
+    image
+        Magnitudes.
+    max_value
+        What the upper end of the bin after the 99th percentile becomes.
+    n_bins
+        Bins of the histogram, from 0 to the image's maximum.
+
+    Returns
+    -------
+        The factor; 1 for an image without positive pixels or with some that are not finite.
+    """
+    brightest = np.float32(image.max(initial=0.0))
+    if not brightest > 0 or not np.isfinite(image).all():
+        return 1.0
+    bins = np.floor(image.ravel() / brightest * np.float32(n_bins)).astype(np.int64).clip(0, n_bins - 1)
+    cumulative = np.cumsum(np.bincount(bins, minlength=n_bins))
+    n_bins_below = int(np.searchsorted(cumulative, HISTOGRAM_PART * image.size)) + 1
+    upper_end = np.float32(n_bins_below + 1) * (brightest / np.float32(n_bins))
+    scale = np.float32(max_value) / upper_end
+    return float(scale) if np.isfinite(scale) else 1.0
+
+
+def percentile_scale(image: NDArray[Any], max_value: float, percentile: float) -> float:
+    """Find the factor that brings a percentile of an image's magnitudes to a value.
+
+    Returns
+    -------
+        The factor; 1 if the percentile is zero or not finite.
+    """
+    if image.size == 0:
+        return 1.0
+    level = float(np.percentile(np.abs(image), percentile))
+    return max_value / level if np.isfinite(level) and level > 0 else 1.0
+
+
+def to_integers(
+    values: NDArray[np.float32], dtype: type[np.integer[Any]], minimum: int, maximum: int
+) -> NDArray[np.integer[Any]]:
+    """Round to the nearest integer, halves away from zero, within limits; what is not a number becomes 0.
+
+    Parameters
+    ----------
+    values
+        Any shape.
+    dtype
+        Type of the result.
+    minimum, maximum
+        Smallest and largest result.
+
+    Returns
+    -------
+        A new array of the same shape.
+    """
+    exact = values.astype(np.float64)
+    rounded = np.copysign(np.floor(np.abs(exact) + 0.5), exact)
+    np.nan_to_num(rounded, copy=False, nan=0.0, posinf=float(maximum), neginf=float(minimum))
+    return rounded.clip(minimum, maximum).astype(dtype)
