@@ -87,7 +87,7 @@ class GadgetronConnector:
             self._limits,
             deliver=on_message or self._keep,
             on_text=self._take_text,
-            may_close=lambda: self._sender.close_queued,
+            may_close=lambda: self._sender.everything_sent,
             on_remote_error=self._sender.stop,
         )
         self._stream: ByteStream | None = None

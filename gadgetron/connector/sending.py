@@ -42,6 +42,13 @@ class Sender:
         Where failures are noted.
     on_failure
         Called in the writer thread when sending fails and the peer would not notice by itself.
+
+    Attributes
+    ----------
+    messages_sent
+        Messages with data that have been given to the operating system.
+    everything_sent
+        Whether all that is left is CLOSE.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Sender:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.messages_sent = 0
+        self.everything_sent = False
         self._writers = writers
         self._outcome = outcome
         self._limits = limits
@@ -65,11 +73,6 @@ class Sender:
         """Have a writer serve an id, and be asked first whether it accepts a message."""
         self._writers = {slot: writer, **{known: other for known, other in self._writers.items() if known != slot}}
         self._writer_of.clear()
-
-    @property
-    def close_queued(self) -> bool:
-        """Whether CLOSE has been given."""
-        return self._close_queued
 
     def put_many(self, items: Sequence[Any]) -> None:
         """Queue messages; waits while the queue is full."""
@@ -112,6 +115,7 @@ class Sender:
             while True:
                 batch = self._outbox.get_many(BATCH_MESSAGES)
                 if batch[0].kind is MessageKind.CLOSE:
+                    self.everything_sent = True  # before the peer can answer
                     stream.write(CLOSE_FRAME)
                     return
                 self._write(stream, batch)

@@ -365,7 +365,7 @@ class LineWriter(GadgetMessageWriter):
 
 
 def test_registered_readers_and_writers_are_used() -> None:
-    with ScriptedPeer([("recv", 10), ("send", struct.pack("<H", 3001) + b"abc" + CLOSE), ("drain",)]) as peer:
+    with ScriptedPeer([("recv", 12), ("send", struct.pack("<H", 3001) + b"abc" + CLOSE), ("drain",)]) as peer:
         connector = GadgetronConnector()
         connector.register_reader(3001, LineReader())
         connector.register_writer(3000, LineWriter())
