@@ -13,11 +13,12 @@ class BuildWithConfig(build_py):
     """Copy config/ to gadgetron/_config; an editable install uses the checkout's config/ itself."""
 
     def run(self):
+        if getattr(self, "editable_mode", False):
+            super().run()
+            return
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier build left would travel along
         super().run()
-        if not getattr(self, "editable_mode", False):
-            target = Path(self.build_lib, "gadgetron", "_config")
-            shutil.rmtree(target, ignore_errors=True)  # an earlier build's files would travel along
-            shutil.copytree(ROOT / "config", target)
+        shutil.copytree(ROOT / "config", Path(self.build_lib, "gadgetron", "_config"))
 
     def get_outputs(self, include_bytecode=1):
         config = ROOT / "config"
