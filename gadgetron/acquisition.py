@@ -1,7 +1,7 @@
 """The numbers of an ISMRMRD acquisition header, all read in one go.
 
-Each access to a field of a ctypes structure costs as much as unpacking the whole of it: what a gadget needs of thousands of
-headers per second is read here once.
+Each access to a field of a ctypes structure costs as much as unpacking the whole of it: what a gadget needs of
+thousands of headers per second is read here once.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class AcquisitionFields(NamedTuple):
 def acquisition_fields(header: ismrmrd.AcquisitionHeader) -> AcquisitionFields:
     """Read the numbers of a header."""
     values = _LAYOUT.unpack_from(header)
-    return AcquisitionFields(*values[:11], values[11:])
+    return AcquisitionFields._make((*values[:11], values[11:]))
 
 
 def make_image_header(
@@ -84,7 +84,8 @@ def make_image_header(
     Parameters
     ----------
     acquisition
-        The readout that stands for all, usually the one nearest to k-space center; None leaves geometry and counters zero.
+        The readout that stands for all, usually the one nearest to k-space center; None leaves geometry and counters
+        zero.
     channels, matrix_size
         The image's shape; matrix_size is (x, y, z).
     field_of_view

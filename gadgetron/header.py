@@ -1,9 +1,10 @@
 """The ISMRMRD XML header in one call: the counterpart of the C++ Gadgetron's `parseIsmrmrdXMLHeader`.
 
 `parse_ismrmrd_header(xml)` gives an `IsmrmrdHeader`, a tree of frozen dataclasses. Names are those of the schema, so
-`header.encoding[0].encodedSpace.matrixSize.x` reads as in C++. A section or a value that is absent is None, one that may
-be repeated is a tuple. What a gadget could trip over is checked here once: sizes fit the 16-bit fields they end up in, and
-numbers are finite. The classes below are all the parser knows (see header_parser): a field's type says how it is read.
+`header.encoding[0].encodedSpace.matrixSize.x` reads as in C++. A section or a value that is absent is None, one that
+may be repeated is a tuple. What a gadget could trip over is checked here once: sizes fit the 16-bit fields they end
+up in, and numbers are finite. The classes below are all the parser knows (see header_parser): a field's type says how
+it is read.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class UserParameters:
 
     def find(self, name: str) -> int | float | str | None:
         """Give the value of the first parameter of this name, of whatever type, or None."""
-        parameters = (
+        parameters: tuple[UserParameterLong | UserParameterDouble | UserParameterString, ...] = (
             *self.userParameterLong,
             *self.userParameterDouble,
             *self.userParameterString,

@@ -1,8 +1,8 @@
 """Read XML elements into dataclasses, with every value checked and every complaint naming its element.
 
-A field's type says how it is read: `str`, `int`, `float` are the text of the child element of that name, a dataclass is the
-child's own children, a tuple is all children of that name, `| None` or a default makes it optional. Integers and floats may
-carry their range in the type, as `Size` does. Order, namespaces and unknown elements do not matter.
+A field's type says how it is read: `str`, `int`, `float` are the text of the child element of that name, a dataclass
+is the child's own children, a tuple is all children of that name, `| None` or a default makes it optional. Integers
+and floats may carry their range in the type, as `Size` does. Order, namespaces and unknown elements do not matter.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def _read(element: Element, class_: type[T], path: str, aliases: Mapping[str, st
         name = _local_name(child)
         children.setdefault(aliases.get(name, name), []).append(child)
     values: dict[str, Any] = {}
-    for field in _plan(class_):
+    plan: tuple[_Field, ...] = _plan(class_)  # type: ignore[arg-type]  # classes are hashable, mypy wonders about T
+    for field in plan:
         found = children.get(field.name)
         where = f"{path}.{field.name}"
         if field.is_tuple:
@@ -105,7 +106,7 @@ class _Field(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _plan(class_: type) -> tuple[_Field, ...]:
+def _plan(class_: Any) -> tuple[_Field, ...]:
     hints = get_type_hints(class_, include_extras=True)
     plan = []
     for field in fields(class_):
@@ -126,7 +127,7 @@ def _reader(hint: Any) -> Callable[[Element, str], Any]:
     base, extra = (get_args(hint)[0], get_args(hint)[1]) if get_origin(hint) is Annotated else (hint, None)
     if base is str:
         convert = extra or str
-        return lambda element, path: convert((element.text or "").strip())
+        return lambda element, _path: convert((element.text or "").strip())
     if base is int:
         return lambda element, path: _integer((element.text or "").strip(), path, extra or INT64)
     if base is float:

@@ -1,7 +1,7 @@
 """What travels between gadgets besides readouts and images: buckets, buffered k-space, image arrays.
 
-Axes are C-ordered, slowest first, as DESIGN.md has them: a buffer is (LOC, S, N, CHA, E2, E1, E0) where the C++ Gadgetron
-writes [E0, E1, E2, CHA, N, S, LOC]. Names without the C++ trailing underscore.
+Axes are C-ordered, slowest first, as DESIGN.md has them: a buffer is (LOC, S, N, CHA, E2, E1, E0) where the C++
+Gadgetron writes [E0, E1, E2, CHA, N, S, LOC]. Names without the C++ trailing underscore.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
-from gadgetron.message_types import Array
 from gadgetron.acquisition import (
     COUNTERS,
     FLAG_CALIBRATION,
@@ -26,6 +25,7 @@ from gadgetron.acquisition import (
     acquisition_fields,
     make_image_header,
 )
+from gadgetron.message_types import Array
 
 __all__ = [
     "COUNTERS",
@@ -101,7 +101,7 @@ class AcquisitionBucketStats:
 
     def span(self, counter: str) -> int:
         """Give the number of values from the smallest to the largest received."""
-        values = self._values[counter]
+        values: tuple[int, ...] = self._values[counter]
         return values[-1] - values[0] + 1
 
     def __repr__(self) -> str:
@@ -145,7 +145,8 @@ class AcquisitionBucket:
         return _stats(self.reference)
 
     def __repr__(self) -> str:
-        return f"<AcquisitionBucket {len(self.data)} data, {len(self.reference)} reference, {len(self.waveforms)} waveforms>"
+        counts = f"{len(self.data)} data, {len(self.reference)} reference, {len(self.waveforms)} waveforms"
+        return f"<AcquisitionBucket {counts}>"
 
 
 def _stats(acquisitions: list[Acquisition]) -> dict[int, AcquisitionBucketStats]:
@@ -213,7 +214,7 @@ class ReconBuffer:
         header = lines[center_e2, center_e1]
         if header is not None:
             return header
-        acquired_e2, acquired_e1 = np.nonzero(np.not_equal(lines, None))
+        acquired_e2, acquired_e1 = np.nonzero(lines)  # a header is true, None is not
         if acquired_e1.size == 0:
             return None
         nearest = int(np.argmin((acquired_e2 - center_e2) ** 2 + (acquired_e1 - center_e1) ** 2))

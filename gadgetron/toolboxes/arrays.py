@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -34,8 +33,8 @@ def _view(raw: NDArray[np.uint8], shape: tuple[int, ...], dtype: type[Scalar]) -
 def owned(array: NDArray[Scalar]) -> NDArray[Scalar]:
     """Give an array that may be kept: itself, or a copy if it is a view of something much larger.
 
-    Readouts arrive as views of receive blocks of several MiB; one that is kept would keep its whole block. Views of blocks up
-    to 1 MiB (the batches in which gadgets work) stay as they are.
+    Readouts arrive as views of receive blocks of several MiB; one that is kept would keep its whole block. Views of
+    blocks up to 1 MiB (the batches in which gadgets work) stay as they are.
     """
     base: Any = array.base
     if base is None:
@@ -50,8 +49,9 @@ def owned(array: NDArray[Scalar]) -> NDArray[Scalar]:
 class ArrayPool:
     """Reuses large arrays once nobody refers to them any more.
 
-    Fresh memory costs a page fault for every 4 KiB, which for streams of arrays of equal size is a noticeable part of the work.
-    An array that is still referred to, directly or by a view, is never handed out: an empty pool just makes a new one.
+    Fresh memory costs a page fault for every 4 KiB, which for streams of arrays of equal size is a noticeable part of
+    the work. An array that is still referred to, directly or by a view, is never handed out: an empty pool just makes
+    a new one.
 
     Parameters
     ----------

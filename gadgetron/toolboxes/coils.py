@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gadgetron.toolboxes.arrays import Allocator, empty_aligned
 from gadgetron.toolboxes.fft import TransformPlan, borrow, centred_blocks
 
-__all__ = ["combine_weighted_phase", "mix_channels", "principal_components", "rss_image", "root_sum_of_squares"]
+__all__ = ["combine_weighted_phase", "mix_channels", "principal_components", "root_sum_of_squares", "rss_image"]
 
 MAX_BATCH = 16
 BATCH_BYTES = 1024 * 1024
@@ -58,9 +58,9 @@ def rss_image(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
 
     Notes
     -----
-    Where k-space is shifted, images change their phase only, of which nothing is left in a magnitude: so the shift before the
-    transform is left out, and the one after it is done once, on the combined image. Channels are taken few at a time, so that
-    all but the reading of k-space happens in the cache.
+    Where k-space is shifted, images change their phase only, of which nothing is left in a magnitude: so the shift
+    before the transform is left out, and the one after it is done once, on the combined image. Channels are taken few
+    at a time, so that all but the reading of k-space happens in the cache.
     """
     n_channels, *image_shape = kspace.shape
     shape = tuple(image_shape)
@@ -98,7 +98,8 @@ def mix_channels(
 
     Returns
     -------
-        One array (channels out, samples) for each readout. Neighbours are views of a common block of about 1 MiB at most.
+        One array (channels out, samples) for each readout. Neighbours are views of a common block of about 1 MiB at
+        most.
     """
     n_channels, n_samples = readouts[0].shape
     n_batch = max(1, min(MAX_BATCH, BATCH_BYTES // max(1, n_channels * n_samples * 8)))
@@ -150,8 +151,9 @@ def combine_weighted_phase(images: NDArray[np.complex64]) -> NDArray[np.complex6
 
     Notes
     -----
-    The C++ Gadgetron averages the angles, which is wrong where they wrap around: angles of 179° and -179° give 0°. Here the
-    phase factors are averaged, with the same weights |x|²; where no angle is near the wrap the two agree to first order.
+    The C++ Gadgetron averages the angles, which is wrong where they wrap around: angles of 179° and -179° give 0°.
+    Here the phase factors are averaged, with the same weights |x|²; where no angle is near the wrap the two agree to
+    first order.
     """
     magnitude = np.abs(images)
     phasor = (images * magnitude).sum(axis=0)

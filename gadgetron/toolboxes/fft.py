@@ -3,9 +3,9 @@
 `fft(x, axes)` and `ifft(x, axes)` have k-space center and image center at index n // 2 of each axis, and keep the norm:
 along one axis, `fft(x)` is `fftshift(fft(ifftshift(x), norm="ortho"))`.
 
-The shifts are part of the copies into and out of a plan's buffer, they cost nothing. Plans are measured once per shape and
-cached. FFTW's planner is not safe in several threads, and a plan's buffer serves one thread at a time: planning has one
-lock, and `borrow` hands a plan to one borrower only, making another one where all are lent.
+The shifts are part of the copies into and out of a plan's buffer, they cost nothing. Plans are measured once per
+shape and cached. FFTW's planner is not safe in several threads, and a plan's buffer serves one thread at a time:
+planning has one lock, and `borrow` hands a plan to one borrower only, making another one where all are lent.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import pyfftw
-
 from numpy.typing import NDArray
+
 from gadgetron.toolboxes.arrays import empty_aligned
 
 __all__ = ["PlanCache", "TransformPlan", "borrow", "centred_blocks", "fft", "ifft", "plan_fftw", "warm_up"]
 
 Direction = Literal["FFTW_FORWARD", "FFTW_BACKWARD"]
-Slices = tuple[slice, ...]
+Index = tuple[Any, ...]
 Arguments = ParamSpec("Arguments")
 
 
@@ -95,7 +95,9 @@ class PlanCache:
         self._planning = threading.Lock()
 
     @contextmanager
-    def borrow(self, make: Callable[Arguments, AnyPlan], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Iterator[AnyPlan]:
+    def borrow(
+        self, make: Callable[Arguments, AnyPlan], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Iterator[AnyPlan]:
         """Lend a plan to one thread for the duration of a `with`.
 
         Parameters
@@ -225,7 +227,7 @@ def _transform_last(x: NDArray[Any], n_axes: int, direction: Direction, out: NDA
                 np.multiply(buffer[(..., *corner)], scale, out=batch_out[(..., *centred)])
 
 
-def centred_blocks(lengths: Sequence[int]) -> Iterator[tuple[Slices, Slices]]:
+def centred_blocks(lengths: Sequence[int]) -> Iterator[tuple[Index, Index]]:
     """Pair each block of a centred array with its place in an array that has the center in its first corner.
 
     Copying one way is `fftshift`, copying the other way is `ifftshift`, for even and odd lengths.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from gadgetron.header import Encoding, Limit
 
-__all__ = ["AxisGrid", "Readout", "phase_encoding_grid", "place_readout"]
+__all__ = ["AxisGrid", "ReadoutPlace", "Received", "phase_encoding_grid", "place_readout"]
 
 
 class Received(NamedTuple):
@@ -71,7 +71,9 @@ def phase_encoding_grid(
     mode = (encoding.parallelImaging.calibrationMode if encoding.parallelImaging else None) or "embedded"
     is_separate = for_reference and mode in ("separate", "external")
     is_centred = encoding.is_cartesian and (not for_reference or mode == "embedded")
-    size, offset = _size_and_offset(encoding, axis, matrix, limit, received, is_separate=is_separate, is_centred=is_centred)
+    size, offset = _size_and_offset(
+        encoding, axis, matrix, limit, received, is_separate=is_separate, is_centred=is_centred
+    )
     first, last = (limit.minimum, limit.maximum) if limit is not None else (0, matrix - 1)
     if is_centred and (encoding.trajectory == "cartesian" or not for_reference):
         first, last, center = first + offset, last + offset, matrix // 2
@@ -101,12 +103,12 @@ def _size_and_offset(
     return size, matrix // 2 - limit.center
 
 
-class Readout(NamedTuple):
-    """Which samples of a readout are copied, and to where: `buffer[start : start + count] = readout[skip : skip + count]`."""
+class ReadoutPlace(NamedTuple):
+    """Which samples of a readout are copied to where: `row[start : start + n] = readout[skip : skip + n]`."""
 
     start: int
     skip: int
-    count: int
+    n: int
 
 
 def place_readout(
@@ -118,7 +120,7 @@ def place_readout(
     center_sample: int,
     *,
     is_cartesian: bool,
-) -> Readout | None:
+) -> ReadoutPlace | None:
     """Find the place of a readout in a row of a buffer, so that its echo is at the row's center.
 
     Parameters
@@ -148,4 +150,4 @@ def place_readout(
             start = discard_pre
     if not 0 <= start <= n_e0 - count:
         return None
-    return Readout(start, discard_pre, count)
+    return ReadoutPlace(start, discard_pre, count)

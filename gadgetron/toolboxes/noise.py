@@ -50,14 +50,14 @@ def prewhitener(covariance: NDArray[np.complex128]) -> NDArray[np.complex128]:
 
     Returns
     -------
-        Upper triangular P, shape (channels, channels): `samples @ P`, samples (samples, channels), has unit covariance. P is the
-        inverse of the upper Cholesky factor; the identity if the covariance is zero.
+        Upper triangular P, shape (channels, channels): `samples @ P`, samples (samples, channels), has unit
+        covariance. P is the inverse of the upper Cholesky factor; the identity if the covariance is zero.
 
     Raises
     ------
     ValueError
-        If the covariance is not that of noise: not finite, or not positive. Channels without any noise are not counted as
-        such (they are not connected); they are left unscaled.
+        If the covariance is not that of noise: not finite, or not positive. Channels without any noise are not
+        counted as such (they are not connected); they are left unscaled.
     """
     covariance = np.array(covariance, np.complex128)
     if not np.isfinite(covariance).all():
@@ -69,7 +69,9 @@ def prewhitener(covariance: NDArray[np.complex128]) -> NDArray[np.complex128]:
     try:
         lower = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError as error:
-        raise ValueError("the noise covariance is not positive: too few noise samples, or channels that are copies") from error
+        raise ValueError(
+            "the noise covariance is not positive: too few noise samples, or channels that are copies"
+        ) from error
     inverse: NDArray[np.complex128] = np.triu(np.linalg.inv(lower.conj().T))
     return inverse
 

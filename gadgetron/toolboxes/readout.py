@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-
 from numpy.typing import NDArray
+
 from gadgetron.toolboxes.arrays import Allocator, empty_aligned
 from gadgetron.toolboxes.fft import BATCH_BYTES, borrow, fft, ifft, plan_fftw
 
@@ -20,9 +20,9 @@ MIN_BATCH = 5  # fewer readouts than this are cheaper one by one
 class _CropPlan:
     """Inverse transform, crop around the center, and forward transform of a batch, for even lengths.
 
-    For even lengths the shifts of the centred transforms are factors of (-1)^k in the other domain, and those of the way
-    there cancel those of the way back: the plain transforms give the same. The center of the image is then in the first
-    corner, and what is cropped away is the middle.
+    For even lengths the shifts of the centred transforms are factors of (-1)^k in the other domain, and those of the
+    way there cancel those of the way back: the plain transforms give the same. The center of the image is then in the
+    first corner, and what is cropped away is the middle.
     """
 
     def __init__(self, n_batch: int, n_coils: int, n_samples: int, n_out: int) -> None:

@@ -35,13 +35,13 @@ class AcquisitionAccumulateTriggerGadget(
 ):
     """Collect readouts into buckets, and send the buckets when a counter changes.
 
-    Takes acquisitions and waveforms, emits buckets. When the trigger dimension's counter differs from the last readout's, what
-    was collected so far is sent: one bucket for each value of the sorting dimension, in ascending order. The rest is sent at the
-    end of the stream. Waveforms go with the first bucket of a trigger.
+    Takes acquisitions and waveforms, emits buckets. When the trigger dimension's counter differs from the last
+    readout's, what was collected so far is sent: one bucket for each value of the sorting dimension, in ascending
+    order. The rest is sent at the end of the stream. Waveforms go with the first bucket of a trigger.
 
-    A readout is imaging data unless it is calibration only or phase correction, and reference data if it is calibration.
-    Noise, feedback, navigator, dummy, surface coil correction and phase stabilization readouts are dropped: the C++ Gadgetron
-    keeps all but noise among the imaging data, where they overwrite lines of the image.
+    A readout is imaging data unless it is calibration only or phase correction, and reference data if it is
+    calibration. Noise, feedback, navigator, dummy, surface coil correction and phase stabilization readouts are
+    dropped: the C++ Gadgetron keeps all but noise among the imaging data, where they overwrite lines of the image.
     """
 
     trigger_dimension = Property(
@@ -66,10 +66,6 @@ class AcquisitionAccumulateTriggerGadget(
         self._n_triggers = 0
         self._n_dropped = 0
         self._n_bytes = 0
-
-    def process(self, header: GadgetContainerMessage[Any], data: GadgetContainerMessage[Any]) -> None:
-        """Collect one readout or waveform."""
-        self.process_many([header])
 
     def process_many(self, messages: Sequence[MessageBlock]) -> None:
         """Collect readouts and waveforms."""
@@ -176,7 +172,7 @@ def _unpack(message: MessageBlock) -> tuple[Any, GadgetContainerMessage[Any], Ac
         expected = (fields.number_of_samples, fields.trajectory_dimensions)
         if trajectory.shape != expected:
             raise MalformedMessageError(
-                f"trajectory {trajectory.shape}: {expected} expected from number_of_samples and trajectory_dimensions — "
+                f"trajectory {trajectory.shape}: {expected} expected of number_of_samples, trajectory_dimensions — "
                 f"scan_counter {fields.scan_counter}"
             )
     shape = (fields.active_channels, fields.number_of_samples)

@@ -14,8 +14,8 @@ from gadgetron.toolboxes.images import histogram_scale
 class AutoScaleGadget(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
     """Scale magnitude images so that nearly all pixels lie below a value.
 
-    Takes and emits float images; others than magnitude pass unchanged. Each image has a scale of its own, from the 99th percentile of
-    its histogram. A black image stays as it is (the C++ Gadgetron divides zero by zero).
+    Takes and emits float images; others than magnitude pass unchanged. Each image has a scale of its own, from the
+    99th percentile of its histogram. A black image stays as it is (the C++ Gadgetron divides zero by zero).
     """
 
     max_value = Property(2048.0, doc="what the 99th percentile becomes, nearly")

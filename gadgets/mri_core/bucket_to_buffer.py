@@ -6,17 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import ismrmrd
 import numpy as np
 
 from gadgetron.errors import MalformedMessageError
 from gadgetron.gadget import Gadget1
 from gadgetron.header import Encoding, IsmrmrdHeader
 from gadgetron.limits import LIMITS, check
-from gadgetron.message import Array, Container, GadgetContainerMessage, ParametersMessage
+from gadgetron.message import Container, GadgetContainerMessage, ParametersMessage
 from gadgetron.properties import Property
 from gadgetron.toolboxes.arrays import ArrayPool
-from gadgetron.toolboxes.kspace import AxisGrid, Readout, Received, phase_encoding_grid, place_readout
+from gadgetron.toolboxes.kspace import AxisGrid, ReadoutPlace, Received, phase_encoding_grid, place_readout
 from gadgetron.types import (
     COUNTERS,
     Acquisition,
@@ -62,9 +61,10 @@ class _Layout:
 class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
     """Put the readouts of a bucket on the k-space grid.
 
-    Takes buckets, emits recon data: one for each average, slice, contrast, phase, repetition, set and segment that occurs,
-    in the order of these numbers, the first most significant. The N and S dimensions are axes of the buffer instead; slices
-    are axes unless split_slices, and segments are one with ignore_segment. A line that arrives twice replaces the first.
+    Takes buckets, emits recon data: one for each average, slice, contrast, phase, repetition, set and segment that
+    occurs, in the order of these numbers, the first most significant. The N and S dimensions are axes of the buffer
+    instead; slices are axes unless split_slices, and segments are one with ignore_segment. A line that arrives twice
+    replaces the first.
 
     Mended against the C++ Gadgetron: see toolboxes.kspace for the grid; N or S dimension `segment` has the size of the
     segments' range and not of the averages', `slice` has an index; of the slices received only some make no gap.
@@ -175,7 +175,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
 
         data = self._pool.take(shape, np.complex64)
         lines_shape = (n_loc, n_s, n_n, n_e2, n_e1)
-        is_full = len(set(places)) == math.prod(lines_shape) and all(place.count == n_e0 for place in set(readouts))
+        is_full = len(set(places)) == math.prod(lines_shape) and all(place.n == n_e0 for place in set(readouts))
         if not is_full:
             data[...] = 0
         headers = empty_objects(lines_shape)
@@ -186,7 +186,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
             headers[where] = acquisition.head
             if trajectory is not None and acquisition.trajectory is not None:
                 trajectory[loc, s, n, e2, e1, start : start + count] = acquisition.trajectory[skip : skip + count]
-        return ReconBuffer(data, headers, _sampling(layout, acquisitions, n_e0), trajectory)
+        return ReconBuffer(data, headers, _sampling(layout, acquisitions), trajectory)
 
     def _places(
         self, acquisitions: list[Acquisition], layout: _Layout
@@ -201,8 +201,8 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
                 )
             if fields.trajectory_dimensions != layout.n_trajectory:
                 raise MalformedMessageError(
-                    f"trajectory_dimensions ({fields.trajectory_dimensions}): {layout.n_trajectory} expected, as in the "
-                    f"first line — scan_counter {fields.scan_counter}"
+                    f"trajectory_dimensions ({fields.trajectory_dimensions}): {layout.n_trajectory} expected, as in "
+                    f"the first line — scan_counter {fields.scan_counter}"
                 )
         idx = np.array([acquisition.fields.idx for acquisition in acquisitions], np.int64)
         columns = [
@@ -219,7 +219,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
         return acquisitions, places
 
     def _check_outside(self, acquisitions: list[Acquisition], layout: _Layout) -> None:
-        """Leave out lines beyond the matrix if the limits allow them (a warning), refuse those that contradict the header."""
+        """Warn of lines beyond the matrix that the limits allow, refuse those that contradict the header."""
         limits = layout.encoding.encodingLimits
         for acquisition in acquisitions:
             fields = acquisition.fields
@@ -232,7 +232,9 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
                     continue
                 if limit is None or not limit.minimum <= step <= limit.maximum:
                     allowed = f"0 to {grid.size - 1}" if limit is None else f"{limit.minimum} to {limit.maximum}"
-                    raise MalformedMessageError(f"{name} ({step}): {allowed} expected — scan_counter {fields.scan_counter}")
+                    raise MalformedMessageError(
+                        f"{name} ({step}): {allowed} expected — scan_counter {fields.scan_counter}"
+                    )
         self.log.warning("readouts.outside_matrix", n_readouts=len(acquisitions))
 
 
@@ -243,7 +245,7 @@ def _counter_axis(dimension: str, stats: AcquisitionBucketStats) -> tuple[int | 
     return COUNTERS.index(dimension), values[0], values[-1] - values[0] + 1
 
 
-def _readout_place(fields: AcquisitionFields, layout: _Layout) -> Readout:
+def _readout_place(fields: AcquisitionFields, layout: _Layout) -> ReadoutPlace:
     place = place_readout(
         layout.n_e0,
         layout.center_e0,
@@ -256,13 +258,13 @@ def _readout_place(fields: AcquisitionFields, layout: _Layout) -> Readout:
     if place is None:
         raise MalformedMessageError(
             f"number_of_samples ({fields.number_of_samples}) with center_sample {fields.center_sample}, discard_pre "
-            f"{fields.discard_pre}, discard_post {fields.discard_post}: does not fit a buffer of {layout.n_e0} samples — "
+            f"{fields.discard_pre}, discard_post {fields.discard_post}: do not fit {layout.n_e0} samples — "
             f"scan_counter {fields.scan_counter}"
         )
     return place
 
 
-def _sampling(layout: _Layout, acquisitions: list[Acquisition], n_e0: int) -> SamplingDescription:
+def _sampling(layout: _Layout, acquisitions: list[Acquisition]) -> SamplingDescription:
     encoding = layout.encoding
     encoded, recon = encoding.encodedSpace, encoding.reconSpace
     # Cartesian readouts have had their oversampling removed when they come here.

@@ -16,13 +16,17 @@ MAX_CHANNELS = 1024
 class CoilReductionGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     """Keep some of the channels.
 
-    Takes and emits acquisitions; those of a mask, or the first `coils_out`. Channels that a readout does not have are not asked for.
+    Takes and emits acquisitions; those of a mask, or the first `coils_out`. Channels that a readout does not have are
+    not asked for.
     """
 
     coil_mask = Property(
-        "", doc="for each channel 1 to keep or 0 to drop it, as in '0 1 1' or '011'; channels beyond its end are dropped"
+        "",
+        doc="for each channel 1 to keep or 0 to drop it, as in '0 1 1' or '011'; channels beyond its end are dropped",
     )
-    coils_out = Property(128, doc="number of channels to keep; those with higher numbers are dropped", minimum=1, maximum=MAX_CHANNELS)
+    coils_out = Property(
+        128, doc="number of channels to keep; those with higher numbers are dropped", minimum=1, maximum=MAX_CHANNELS
+    )
 
     thread_safe = True
 
@@ -30,7 +34,7 @@ class CoilReductionGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]
         super().__init__(name, **properties)
         self._kept: list[int] | None = None
 
-    def process_config(self, parameters: ParametersMessage) -> None:
+    def process_config(self, _parameters: ParametersMessage) -> None:
         """Read the mask."""
         words = self.coil_mask.split()
         if len(words) == 1 and set(words[0]) <= {"0", "1"}:

@@ -35,11 +35,13 @@ PARTS = {
 class ExtractGadget(Gadget2[ismrmrd.ImageHeader, Array[np.complex64]]):
     """Extract magnitude, real part, imaginary part or phase of complex images.
 
-    Emits one float image for each part asked for, in this order, in series 0, 1000, 2000 and 3000 above the image's own.
-    The phase is shifted to 0..2π. Meta attributes are copied to each.
+    Emits one float image for each part asked for, in this order, in series 0, 1000, 2000 and 3000 above the image's
+    own. The phase is shifted to 0..2π. Meta attributes are copied to each.
     """
 
-    extract_mask = Property(0, doc="old way to ask for parts: sum of 1 magnitude, 2 real, 4 imaginary, 8 phase", minimum=0, maximum=15)
+    extract_mask = Property(
+        0, doc="old way to ask for parts: sum of 1 magnitude, 2 real, 4 imaginary, 8 phase", minimum=0, maximum=15
+    )
     extract_magnitude = Property(True, doc="extract the magnitude")
     extract_real = Property(False, doc="extract the real part")
     extract_imag = Property(False, doc="extract the imaginary part")

@@ -18,7 +18,7 @@ WINDOW_CENTER = "GADGETRON_WindowCenter"
 
 
 class _FloatToFixPoint(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
-    """What the conversions share: magnitudes are clamped, real and imaginary parts shifted, phases scaled to ±offset."""
+    """What the conversions share: magnitudes are clamped, real and imaginary parts shifted, phases scaled."""
 
     thread_safe = True
     dtype: ClassVar[type[np.integer[Any]]]
@@ -44,8 +44,8 @@ class _FloatToFixPoint(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
                 f"image_type ({image_type}): magnitude, real, imaginary or phase expected — image_index "
                 f"{header.object.image_index}; is an ExtractGadget missing before {self.name}?"
             )
-        converted = to_integers(values, self.dtype, int(self.min_intensity), int(self.max_intensity))
-        image.object = converted  # type: ignore[assignment]  # the message changes its type here
+        converted: Any = to_integers(values, self.dtype, int(self.min_intensity), int(self.max_intensity))
+        image.object = converted
         header.object.data_type = self.data_type
         self.put_next(header)
 
@@ -61,13 +61,15 @@ class _FloatToFixPoint(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
 class FloatToUShortGadget(_FloatToFixPoint):
     """Convert float images to unsigned 16-bit integers.
 
-    Takes float images of a known image_type. Rounds to the nearest, halves away from zero. Magnitudes are clamped to the limits; the
-    offset is added to real and imaginary parts; phases in -π..π become 0..2 offset.
+    Takes float images of a known image_type. Rounds to the nearest, halves away from zero. Magnitudes are clamped to
+    the limits; the offset is added to real and imaginary parts; phases in -π..π become 0..2 offset.
     """
 
     max_intensity = Property(4095, doc="largest pixel value", minimum=0, maximum=65535)
     min_intensity = Property(0, doc="smallest pixel value", minimum=0, maximum=65535)
-    intensity_offset = Property(2048, doc="pixel value of zero in real, imaginary and phase images", minimum=0, maximum=65535)
+    intensity_offset = Property(
+        2048, doc="pixel value of zero in real, imaginary and phase images", minimum=0, maximum=65535
+    )
     dtype = np.uint16
     data_type = ismrmrd.DATATYPE_USHORT
     emits = ((ismrmrd.ImageHeader, Array[np.uint16]),)
@@ -78,7 +80,9 @@ class FloatToShortGadget(_FloatToFixPoint):
 
     max_intensity = Property(32767, doc="largest pixel value", minimum=-32768, maximum=32767)
     min_intensity = Property(-32768, doc="smallest pixel value", minimum=-32768, maximum=32767)
-    intensity_offset = Property(0, doc="pixel value of zero in real, imaginary and phase images", minimum=-32768, maximum=32767)
+    intensity_offset = Property(
+        0, doc="pixel value of zero in real, imaginary and phase images", minimum=-32768, maximum=32767
+    )
     dtype = np.int16
     data_type = ismrmrd.DATATYPE_SHORT
     emits = ((ismrmrd.ImageHeader, Array[np.int16]),)
@@ -89,7 +93,9 @@ class FloatToUIntGadget(_FloatToFixPoint):
 
     max_intensity = Property(4095, doc="largest pixel value", minimum=0, maximum=4294967295)
     min_intensity = Property(0, doc="smallest pixel value", minimum=0, maximum=4294967295)
-    intensity_offset = Property(2048, doc="pixel value of zero in real, imaginary and phase images", minimum=0, maximum=4294967295)
+    intensity_offset = Property(
+        2048, doc="pixel value of zero in real, imaginary and phase images", minimum=0, maximum=4294967295
+    )
     dtype = np.uint32
     data_type = ismrmrd.DATATYPE_UINT
     emits = ((ismrmrd.ImageHeader, Array[np.uint32]),)

@@ -22,6 +22,7 @@ class ImageArraySplitGadget(Gadget1[ImageArray]):
         """Send the images of one array."""
         array = message.object
         for place in np.ndindex(*array.headers.shape):
-            header, meta, data = array.headers[place], array.meta[place], array.data[place]
+            header: ismrmrd.ImageHeader = array.headers[place]
+            meta, data = array.meta[place], array.data[place]
             header.attribute_string_len = 0  # the writer knows, from the meta attributes
             self.put_next(make_message(header, data) if meta is None else make_message(header, data, meta))

@@ -25,7 +25,7 @@ class ImageFinishGadget(Gadget2[ismrmrd.ImageHeader, Array[Any]]):
     emits = ()
     message_id: ClassVar[int] = GADGET_MESSAGE_ISMRMRD_IMAGE
 
-    def process(self, header: Container[ismrmrd.ImageHeader], image: Container[Array[Any]]) -> None:
+    def process(self, header: Container[ismrmrd.ImageHeader], _image: Container[Array[Any]]) -> None:
         """Send one image."""
         self.controller.output_ready(GadgetContainerMessage(GadgetMessageIdentifier(self.message_id), header))
 
@@ -35,9 +35,11 @@ class ImageFinishGadgetCPLX(Gadget2[ismrmrd.ImageHeader, Array[np.complex64]]):
 
     emits = ()
 
-    def process(self, header: Container[ismrmrd.ImageHeader], image: Container[Array[np.complex64]]) -> None:
+    def process(self, header: Container[ismrmrd.ImageHeader], _image: Container[Array[np.complex64]]) -> None:
         """Send one image."""
-        self.controller.output_ready(GadgetContainerMessage(GadgetMessageIdentifier(GADGET_MESSAGE_IMAGE_CPLX_FLOAT), header))
+        self.controller.output_ready(
+            GadgetContainerMessage(GadgetMessageIdentifier(GADGET_MESSAGE_IMAGE_CPLX_FLOAT), header)
+        )
 
 
 class ImageFinishGadgetFLOAT(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
@@ -45,9 +47,11 @@ class ImageFinishGadgetFLOAT(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
 
     emits = ()
 
-    def process(self, header: Container[ismrmrd.ImageHeader], image: Container[Array[np.float32]]) -> None:
+    def process(self, header: Container[ismrmrd.ImageHeader], _image: Container[Array[np.float32]]) -> None:
         """Send one image."""
-        self.controller.output_ready(GadgetContainerMessage(GadgetMessageIdentifier(GADGET_MESSAGE_IMAGE_REAL_FLOAT), header))
+        self.controller.output_ready(
+            GadgetContainerMessage(GadgetMessageIdentifier(GADGET_MESSAGE_IMAGE_REAL_FLOAT), header)
+        )
 
 
 class ImageFinishGadgetUSHORT(Gadget2[ismrmrd.ImageHeader, Array[np.uint16]]):
@@ -55,6 +59,8 @@ class ImageFinishGadgetUSHORT(Gadget2[ismrmrd.ImageHeader, Array[np.uint16]]):
 
     emits = ()
 
-    def process(self, header: Container[ismrmrd.ImageHeader], image: Container[Array[np.uint16]]) -> None:
+    def process(self, header: Container[ismrmrd.ImageHeader], _image: Container[Array[np.uint16]]) -> None:
         """Send one image."""
-        self.controller.output_ready(GadgetContainerMessage(GadgetMessageIdentifier(GADGET_MESSAGE_IMAGE_REAL_USHORT), header))
+        self.controller.output_ready(
+            GadgetContainerMessage(GadgetMessageIdentifier(GADGET_MESSAGE_IMAGE_REAL_USHORT), header)
+        )

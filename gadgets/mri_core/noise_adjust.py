@@ -27,17 +27,21 @@ Readout = Container[Array[np.complex64]]
 class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     """Make the noise of all channels white and of unit variance.
 
-    Takes acquisitions; emits those that are not noise, in order. The covariance comes from the noise readouts before the first
-    imaging readout, or from the file that the parameter `noisecovariancein` names, which wins. Without either, readouts pass
-    unchanged.
+    Takes acquisitions; emits those that are not noise, in order. The covariance comes from the noise readouts before
+    the first imaging readout, or from the file that the parameter `noisecovariancein` names, which wins. Without
+    either, readouts pass unchanged.
 
-    Mended against the C++ Gadgetron: `scale_only_channels_by_name` finds the channel, not the name's position in the list;
-    headers without acquisitionSystemInformation or measurementInformation do not crash it; a stored covariance of other
-    channels than the scan's is refused, instead of being used as it is.
+    Mended against the C++ Gadgetron: `scale_only_channels_by_name` finds the channel, not the name's position in the
+    list; headers without acquisitionSystemInformation or measurementInformation do not crash it; a stored covariance
+    of other channels than the scan's is refused, instead of being used as it is.
     """
 
-    noise_dependency_prefix = Property("GadgetronNoiseCovarianceMatrix", doc="beginning of the name of stored covariances")
-    perform_noise_adjust = Property(True, doc="whether to adjust; if false, noise readouts are dropped and nothing else done")
+    noise_dependency_prefix = Property(
+        "GadgetronNoiseCovarianceMatrix", doc="beginning of the name of stored covariances"
+    )
+    perform_noise_adjust = Property(
+        True, doc="whether to adjust; if false, noise readouts are dropped and nothing else done"
+    )
     pass_nonconformant_data = Property(
         True, doc="pass readouts with another number of channels than the noise's unchanged; if false they are an error"
     )
@@ -45,7 +49,9 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         0.0, doc="sampling interval of the noise readouts [µs]; 0 takes it from the readouts", minimum=0.0
     )
     scale_only_channels_by_name = Property("", doc="comma separated names of channels to be scaled, not decorrelated")
-    noise_dependency_folder = Property("", doc="folder of stored covariances, inside the working directory", folder=True)
+    noise_dependency_folder = Property(
+        "", doc="folder of stored covariances, inside the working directory", folder=True
+    )
 
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
@@ -74,10 +80,6 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         for dependency in measurement.measurementDependency if measurement else ():
             if dependency.dependencyType.lower() == "noise":
                 self.log.warning("noise_dependency.not_found", measurement_id=dependency.measurementID)
-
-    def process(self, header: Header, readout: Readout) -> None:
-        """Take one readout."""
-        self.process_many([header])
 
     def process_many(self, messages: Sequence[MessageBlock]) -> None:
         """Collect noise, and adjust imaging readouts in batches of equal shape."""

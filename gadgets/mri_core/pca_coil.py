@@ -25,15 +25,20 @@ Readout = Container[Array[np.complex64]]
 class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     """Turn channels into principal components, those with most signal first.
 
-    Takes acquisitions, emits all but noise, in order within each slice. The lines of a slice wait until it is complete or has 100
-    of them; from the 16 samples around the center of each (of all samples, if there are fewer than 16 lines) the components are
-    found, which apply to all lines of the slice. All channels are kept: CoilReductionGadget drops some.
+    Takes acquisitions, emits all but noise, in order within each slice. The lines of a slice wait until it is
+    complete or has 100 of them; from the 16 samples around the center of each (of all samples, if there are fewer
+    than 16 lines) the components are found, which apply to all lines of the slice. All channels are kept:
+    CoilReductionGadget drops some.
 
     Mended against the C++ Gadgetron: what waits at the end of the stream is not lost.
     """
 
-    uncombined_channels_by_name = Property("", doc="comma separated names of channels that are moved to the front unchanged")
-    present_uncombined_channels = Property(0, doc="set by the gadget: how many of them were found; for other gadgets to refer to")
+    uncombined_channels_by_name = Property(
+        "", doc="comma separated names of channels that are moved to the front unchanged"
+    )
+    present_uncombined_channels = Property(
+        0, doc="set by the gadget: how many of them were found; for other gadgets to refer to"
+    )
 
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
@@ -49,10 +54,6 @@ class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         labels = system.coilLabel if system else ()
         self._uncombined = [label.coilNumber for name in wanted for label in labels if label.coilName == name]
         self.present_uncombined_channels = len(self._uncombined)
-
-    def process(self, header: Header, readout: Readout) -> None:
-        """Take one readout."""
-        self.process_many([header])
 
     def process_many(self, messages: Sequence[MessageBlock]) -> None:
         """Hold readouts back until their slice's components are known, then transform them in batches."""

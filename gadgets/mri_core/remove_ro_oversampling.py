@@ -23,8 +23,9 @@ ROUNDING = 1e-3  # fields of view come as decimal numbers: 256 / 128.0001 is a r
 class RemoveROOversamplingGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     """Crop readouts to the recon field of view.
 
-    Takes and emits acquisitions. Active if matrix or field of view of the first encoding differ between encoded and recon
-    space along x; their ratio applies to every encoding space. Noise readouts pass unchanged: their bandwidth must not alter.
+    Takes and emits acquisitions. Active if matrix or field of view of the first encoding differ between encoded and
+    recon space along x; their ratio applies to every encoding space. Noise readouts pass unchanged: their bandwidth
+    must not alter.
 
     Mended against the C++ Gadgetron, which leaves a trajectory at its old length: it is resampled with the readout.
     """
@@ -45,10 +46,6 @@ class RemoveROOversamplingGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.com
             self._ratio = encoded.fieldOfView_mm.x / recon.fieldOfView_mm.x
         else:
             self._ratio = encoded.matrixSize.x / recon.matrixSize.x
-
-    def process(self, header: Container[ismrmrd.AcquisitionHeader], readout: Container[Readout]) -> None:
-        """Crop one readout."""
-        self._crop([(header, readout)])
 
     def process_many(self, messages: Sequence[MessageBlock]) -> None:
         """Crop readouts in batches of equal shape."""
@@ -86,7 +83,10 @@ class RemoveROOversamplingGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.com
             self.put_next(header)
 
     def _crop_imaging(
-        self, messages: list[tuple[Container[ismrmrd.AcquisitionHeader], Container[Readout]]], n_samples: int, n_out: int
+        self,
+        messages: list[tuple[Container[ismrmrd.AcquisitionHeader], Container[Readout]]],
+        n_samples: int,
+        n_out: int,
     ) -> None:
         results = crop_readouts([readout.object for _, readout in messages], n_out, self._pool.take)
         ratio = self._ratio

@@ -15,7 +15,8 @@ from gadgetron.types import ImageArray
 class ScaleGadget(Gadget1[ismrmrd.ImageHeader | ImageArray]):
     """Scale images so that a percentile of their pixels gets a certain value.
 
-    Takes and emits float magnitude images, and image arrays (one scale for all images of an array); others pass unchanged.
+    Takes and emits float magnitude images, and image arrays (one scale for all images of an array); others pass
+    unchanged.
     """
 
     max_value = Property(2048.0, doc="value of the percentile after scaling")

@@ -13,11 +13,12 @@ from gadgetron.types import ImageArray, ReconBuffer, ReconData, empty_objects, m
 class SimpleReconGadget(Gadget1[ReconData]):
     """Transform k-space to images, and combine coils by root sum of squares.
 
-    Takes recon data, emits one image array for each of its bits that has imaging data. Calibration data is ignored. Images are
-    complex with imaginary part zero, of the size of the encoded matrix (x: of the readout), and are numbered from 1.
+    Takes recon data, emits one image array for each of its bits that has imaging data. Calibration data is ignored.
+    Images are complex with imaginary part zero, of the size of the encoded matrix (x: of the readout), and are
+    numbered from 1.
 
-    Mended against the C++ Gadgetron: geometry and counters come from the acquired line nearest to k-space center, where the
-    C++ program leaves them zero if the line at the center was not acquired.
+    Mended against the C++ Gadgetron: geometry and counters come from the acquired line nearest to k-space center,
+    where the C++ program leaves them zero if the line at the center was not acquired.
     """
 
     emits = ((ImageArray,),)
