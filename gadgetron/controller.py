@@ -28,6 +28,7 @@ from gadgetron.errors import (
     ShuttingDown,
     UnexpectedMessageError,
     UnknownMessageError,
+    describe,
 )
 from gadgetron.gadget import Gadget
 from gadgetron.message import GadgetContainerMessage, GadgetMessageIdentifier, MessageBlock, ParametersMessage
@@ -78,6 +79,7 @@ class GadgetStreamController:
         self._source: MessageSource | None = None
         self._sink: MessageSink | None = None
         self._is_admitted = False
+        self._is_over = False
         self._began = monotonic()
         self._failure_lock = threading.Lock()  # decides which failure is the first
         self._ended = threading.Event()  # the chain has drained, or the session has failed
@@ -95,14 +97,18 @@ class GadgetStreamController:
         self._source, self._sink = source, sink
         try:
             sink.open()
-            self._read(source)
-            self._wait_for_chain(source)
-            sink.finish(self.error)
+            try:
+                self._read(source)
+                self._wait_for_chain(source)
+            finally:
+                sink.finish(self.error)
             source.finish()
         finally:
             self._join()
             if self._is_admitted:
                 self.environment.admission.leave()
+            with self._failure_lock:
+                self._is_over = True
             self._summarize()
             structlog.contextvars.unbind_contextvars("session")
         return self.error
@@ -116,7 +122,7 @@ class GadgetStreamController:
         except GadgetronError as error:
             self.fail(error)
         except BaseException as error:  # noqa: BLE001  # a configured reader may raise anything; it ends this session only
-            named = GadgetError("reader", f"{type(error).__name__}: {error}")
+            named = GadgetError("reader", describe(error))
             named.__cause__ = error
             self.fail(named)
 
@@ -157,12 +163,12 @@ class GadgetStreamController:
     def fail(self, error: BaseException) -> None:
         """End the session with an error. From any thread; the first error counts, later ones are its consequences."""
         if not isinstance(error, GadgetronError):
-            named = GadgetronError(f"{type(error).__name__}: {error}")
+            named = GadgetronError(describe(error))
             named.__cause__ = error
             error = named
         with self._failure_lock:
-            if self.error is not None or self.state is SessionState.DRAINING and self._ended.is_set():
-                log.debug("session.later_failure", error=str(error))
+            if self.error is not None or self._is_over:
+                log.debug("session.later_failure", session=self.name, error=str(error))
                 return
             self.error = error
         if isinstance(error, _NOT_OUR_DEFECT):
@@ -173,7 +179,7 @@ class GadgetStreamController:
         if self._stream is not None:
             self.discarded += self._stream.abort()
         if self._sink is not None:
-            self._sink.abort()
+            self._sink.abort(error)
         if self._source is not None:
             self._source.wake()
 
@@ -217,6 +223,12 @@ class GadgetStreamController:
         if self._action(Received.CONFIG) is Action.CONFIGURE:
             self._configuration_name = "(sent by the client)"
             self._configure(parse_configuration(xml, "the configuration sent by the client", from_client=True))
+
+    def configuration(self, configuration: StreamConfiguration, name: str) -> None:
+        """Build the chain of a configuration that has been parsed already, by who runs this process."""
+        if self._action(Received.CONFIG) is Action.CONFIGURE:
+            self._configuration_name = name
+            self._configure(configuration)
 
     def _configure(self, configuration: StreamConfiguration) -> None:
         self.environment.admission.enter()

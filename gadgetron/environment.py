@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,3 +97,8 @@ class Environment:
         except OSError as error:
             raise StorageError(f"the working directory cannot be made: {error.strerror}") from error
         return path
+
+
+def default_working_directory() -> Path:
+    """Give the working directory where none is configured: below the temporary folder, one for each user."""
+    return Path(tempfile.gettempdir()) / f"gadgetron-{os.getuid()}"

@@ -7,7 +7,6 @@ import ipaddress
 import os
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import structlog
 from gadgetron import __version__
 from gadgetron.configuration.global_config import GlobalConfiguration, load_global_configuration
 from gadgetron.configuration.search import ConfigurationSearch
-from gadgetron.environment import Environment
+from gadgetron.environment import Environment, default_working_directory
 from gadgetron.errors import GadgetronError
 from gadgetron.loader import Loader
 from gadgetron.log import LEVELS, configure_logging
@@ -173,11 +172,6 @@ def _make_environment(
     )
 
 
-def default_working_directory() -> Path:
-    """Give the working directory where none is configured: below the temporary folder, one for each user."""
-    return Path(tempfile.gettempdir()) / f"gadgetron-{os.getuid()}"
-
-
 def _serve(
     parser: argparse.ArgumentParser,
     options: argparse.Namespace,
@@ -203,50 +197,68 @@ def _serve(
     return _run_until_signal(acceptor, options.port_file)
 
 
+class SignalPipe:
+    """Signals, in the order in which they arrive, for a thread that waits for them.
+
+    The handlers themselves do nothing: a handler that sets an Event or takes a lock runs between any two instructions of
+    the main thread, which may hold that very lock.
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
+        signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, _do_nothing)
+
+    def get(self) -> int:
+        """Wait for the next signal."""
+        return os.read(self._read_end, 1)[0]
+
+    def post(self, number: int) -> None:
+        """Append a number as if it were a signal. From any thread."""
+        os.write(self._write_end, bytes([number]))
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Stand in for the default action: the signal's number is in the pipe by now."""
+
+
+DRAINED = 0  # no signal has this number
+
+
 def _run_until_signal(acceptor: GadgetServerAcceptor, port_file: Path | None) -> int:
     """Serve until a signal ends it. The main thread does nothing else, so that signals are heard at once."""
-    terminated = threading.Event()
-    aborted = threading.Event()
-
-    def on_terminate(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT or terminated.is_set():
-            aborted.set()
-        terminated.set()
-
-    def on_dump(_number: int, _frame: FrameType | None) -> None:
-        dump_stacks(acceptor)
-
-    signal.signal(signal.SIGTERM, on_terminate)
-    signal.signal(signal.SIGINT, on_terminate)
-    signal.signal(signal.SIGUSR1, on_dump)
+    signals = SignalPipe(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
     acceptor.open()
     if port_file is not None:
         temporary = port_file.with_name(port_file.name + ".part")
         temporary.write_text(f"{acceptor.port}\n")
         temporary.replace(port_file)
-    terminated.wait()
-    limits = acceptor.environment.limits
-    if not aborted.is_set():
-        log.info("server.draining", sessions=len(acceptor.sessions), deadline_s=limits.drain_deadline_s)
-        drained = threading.Event()
-        outcome: list[bool] = []
+    drained_in_order: list[bool] = []
+    drainer: threading.Thread | None = None
 
-        def drain() -> None:
-            outcome.append(acceptor.close(limits.drain_deadline_s))
-            drained.set()
-            aborted.set()
+    def drain() -> None:
+        drained_in_order.append(acceptor.close(acceptor.environment.limits.drain_deadline_s))
+        signals.post(DRAINED)
 
-        drainer = threading.Thread(target=drain, name="drain", daemon=True)
-        drainer.start()
-        aborted.wait()
-        if drained.is_set():
+    while True:
+        number = signals.get()
+        if number == signal.SIGUSR1:
+            dump_stacks(acceptor)
+        elif number == signal.SIGTERM and drainer is None:
+            limits = acceptor.environment.limits
+            log.info("server.draining", sessions=len(acceptor.sessions), deadline_s=limits.drain_deadline_s)
+            drainer = threading.Thread(target=drain, name="drain", daemon=True)
+            drainer.start()
+        elif number == DRAINED and drainer is not None:
             drainer.join()
-            log.info("server.ended", clean=outcome[0])
-            return EXIT_OK if outcome[0] else EXIT_FAILED
-    log.warning("server.aborting", sessions=len(acceptor.sessions))
-    acceptor.abort_sessions()
-    acceptor.close(0.0)
-    return EXIT_FAILED
+            log.info("server.ended", clean=drained_in_order[0])
+            return EXIT_OK if drained_in_order[0] else EXIT_FAILED
+        else:
+            log.warning("server.aborting", sessions=len(acceptor.sessions))
+            acceptor.close(0.0)
+            return EXIT_FAILED
 
 
 def dump_stacks(acceptor: GadgetServerAcceptor) -> None:
