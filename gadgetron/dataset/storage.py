@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import RawIOBase
+from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +74,7 @@ class Hdf5Output:
     """
 
     def __init__(self, path: Path, mode: Literal["x", "r+"]) -> None:
-        self._below = _PatientFile(path, "x+b" if mode == "x" else "r+b")
+        self._below = _PatientFile(path.open("x+b" if mode == "x" else "r+b", buffering=0))
         try:
             self.file = h5py.File(self._below, "w" if mode == "x" else "r+")
         except BaseException:
@@ -106,8 +106,8 @@ class Hdf5Output:
 class _PatientFile(RawIOBase):
     """The file object below HDF5: it does as if every write succeeded."""
 
-    def __init__(self, path: Path, mode: str) -> None:
-        self._raw = path.open(mode, buffering=0)
+    def __init__(self, raw: FileIO) -> None:
+        self._raw = raw
         self._position = 0
         self._unwritten: list[tuple[int, bytes]] = []
         self.error: OSError | None = None
