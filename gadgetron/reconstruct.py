@@ -1,0 +1,278 @@
+"""Reconstruct in this process: `reconstruct("scan.h5", "default.xml")` gives the images, without any server."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gadgetron.configuration import load_configuration, parse_configuration
+from gadgetron.configuration.model import StreamConfiguration
+from gadgetron.configuration.search import ConfigurationSearch, read_file
+from gadgetron.controller import GadgetStreamController
+from gadgetron.conversion import ReconstructedImage, as_image, as_message
+from gadgetron.environment import Environment, default_working_directory
+from gadgetron.errors import ConfigurationError, GadgetronError, QueueClosed, ShuttingDown
+from gadgetron.limits import MIB
+from gadgetron.loader import Loader
+from gadgetron.log import configure_logging
+from gadgetron.message import (
+    GadgetContainerMessage,
+    GadgetMessageIdentifier,
+    MessageBlock,
+    MessageKind,
+    close_message,
+    config_message,
+)
+from gadgetron.message_queue import MessageQueue
+from gadgetron.output import Output
+
+Scan = str | Path | tuple[Any, Iterable[Any]]
+"""The path of an ISMRMRD file; or the ISMRMRD header (XML, or the ismrmrd package's object) and the scan's items."""
+
+BATCH_MESSAGES = 64
+RESULTS_BYTES = 64 * MIB  # that may wait for who iterates; then the chain is held back
+
+
+def reconstruct(
+    scan: Scan,
+    configuration: str | Path | bytes = "default.xml",
+    *,
+    on_image: Callable[[ReconstructedImage], None] | None = None,
+    **options: Any,
+) -> list[ReconstructedImage]:
+    """Reconstruct a scan in this process, and give all its images.
+
+    Parameters
+    ----------
+    scan
+        The path of an ISMRMRD HDF5 file; or a tuple of the ISMRMRD header (XML text, or an `ismrmrd.xsd.ismrmrdHeader`)
+        and an iterable of `ismrmrd.Acquisition`, `ismrmrd.Waveform`, or messages.
+    configuration
+        The name of a stock configuration, the path of an XML file, or XML text.
+    on_image
+        Called with each image as it comes, in this thread.
+    **options
+        As for `reconstruct_iter`.
+
+    Returns
+    -------
+        The images in the order in which the chain sent them. Their arrays are yours.
+
+    Raises
+    ------
+    GadgetError
+        If a gadget fails; `__cause__` is what it raised.
+    ConfigurationError
+        If the configuration is not usable: everything wrong with it at once.
+    StorageError
+        If the scan cannot be read.
+
+    Examples
+    --------
+    >>> images = reconstruct("scan.h5", "default.xml")  # doctest: +SKIP
+    >>> images[0].data.shape  # channels, z, y, x  # doctest: +SKIP
+    (1, 1, 256, 256)
+    """
+    collected = []
+    with closing(reconstruct_iter(scan, configuration, **options)) as images:
+        for image in images:
+            collected.append(image)
+            if on_image is not None:
+                on_image(image)
+    return collected
+
+
+def reconstruct_iter(
+    scan: Scan,
+    configuration: str | Path | bytes = "default.xml",
+    *,
+    group: str = "dataset",
+    parameters: Mapping[str, str] | None = None,
+    allow: Sequence[str] = (),
+    environment: Environment | None = None,
+    on_message: Callable[[int, MessageBlock], None] | None = None,
+) -> Generator[ReconstructedImage]:
+    """Reconstruct a scan in this process, and give each image as soon as it is there.
+
+    Parameters
+    ----------
+    scan, configuration
+        As for `reconstruct`.
+    group
+        The group of the HDF5 file that has the scan.
+    parameters
+        Free parameters of the run, for gadgets that ask for them.
+    allow
+        Module prefixes below which your own gadgets may be loaded.
+    environment
+        Instead of `parameters` and `allow`: where configurations and classes come from, and what is allowed.
+    on_message
+        Called with (message id, message) for results that are no images, in this thread.
+
+    Notes
+    -----
+    The chain starts with the first `next`, and runs in threads of its own. While nobody iterates it is held back after
+    64 MiB of images. An iteration that is abandoned ends the chain.
+    """
+    if not structlog.is_configured():
+        configure_logging("warning", stream=sys.stderr)
+    if environment is None:
+        environment = Environment(
+            Loader(allow), ConfigurationSearch(), default_working_directory(), parameters=dict(parameters or {})
+        )
+    elif parameters or allow:
+        raise ConfigurationError("parameters and allow go into the environment that you give")
+    parsed, name = _parsed(configuration, environment)
+    with closing(_Run(environment, _Scan(scan, group, parsed, name))) as run:
+        run.start()
+        for message_id, message in run.results():
+            image = as_image(message, message_id)
+            if image is not None:
+                yield image
+            elif on_message is not None:
+                on_message(message_id, message)
+
+
+def _parsed(configuration: str | Path | bytes, environment: Environment) -> tuple[StreamConfiguration, str]:
+    if isinstance(configuration, bytes) or (isinstance(configuration, str) and configuration.lstrip().startswith("<")):
+        data = configuration.encode() if isinstance(configuration, str) else configuration
+        return parse_configuration(data, "the configuration given as text"), "(text)"
+    path = Path(configuration)
+    if isinstance(configuration, Path) or path.is_file():
+        return parse_configuration(read_file(path, path.name), path.name), path.name
+    return load_configuration(configuration, environment.search), configuration
+
+
+class _Scan:
+    """The source of a session: the scan's items, in its own thread."""
+
+    def __init__(self, scan: Scan, group: str, configuration: StreamConfiguration, name: str) -> None:
+        self._scan = scan
+        self._group = group
+        self._configuration = configuration
+        self._name = name
+        self._woken = threading.Event()
+        self.failure: BaseException | None = None
+
+    def run(self, controller: GadgetStreamController) -> None:
+        controller.configuration(self._configuration, self._name)
+        try:
+            if isinstance(self._scan, tuple):
+                header, items = self._scan
+                self._send(
+                    controller, header, items, 1
+                )  # they may come from a scan that goes on: nothing is kept waiting
+            else:
+                from gadgetron.dataset import ScanFile
+
+                with ScanFile(self._scan, self._group) as file:
+                    self._send(controller, file.header_xml, file.items(), BATCH_MESSAGES)
+        except GadgetronError:
+            raise
+        except BaseException as error:  # the iterable is the user's; `results` raises what it raised
+            self.failure = error
+            raise
+
+    def _send(self, controller: GadgetStreamController, header: Any, items: Iterable[Any], batch_size: int) -> None:
+        controller.parameters(config_message(_header_xml(header)))
+        batch: list[MessageBlock] = []
+        for item in items:
+            if self._woken.is_set():
+                raise QueueClosed("the session has ended")
+            batch.append(as_message(item))
+            if len(batch) >= batch_size:
+                controller.data(batch)
+                batch = []
+        if batch:
+            controller.data(batch)
+        controller.end_of_input()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def watch(self, timeout_s: float) -> bool:
+        self._woken.wait(timeout_s)
+        return False
+
+    def finish(self) -> None:
+        """Nothing to end."""
+
+
+def _header_xml(header: Any) -> bytes:
+    if isinstance(header, bytes):
+        return header
+    if isinstance(header, str):
+        return header.encode()
+    import ismrmrd
+
+    xml: str | bytes = ismrmrd.xsd.ToXML(header)
+    return xml.encode() if isinstance(xml, str) else xml
+
+
+class _Results:
+    """The sink of a session: a queue that holds the chain back while nobody takes from it."""
+
+    def __init__(self) -> None:
+        self.queue = MessageQueue(BATCH_MESSAGES, RESULTS_BYTES)
+        self.written = 0
+        self.dropped = 0
+
+    def open(self) -> None:
+        """Nothing to get ready."""
+
+    def put_many(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            self.queue.put(GadgetContainerMessage(GadgetMessageIdentifier(output.message_id), output.message))
+            self.written += 1
+
+    def abort(self, error: GadgetronError | None = None) -> None:  # who iterates gets it from the controller
+        self.dropped += self.queue.close()
+
+    def finish(self, error: GadgetronError | None) -> None:
+        if error is None and not self.queue.is_closed:
+            self.queue.put(close_message())
+
+
+class _Run:
+    """A session in a thread of its own, and the results where the user is."""
+
+    def __init__(self, environment: Environment, source: _Scan) -> None:
+        self._source = source
+        self._sink = _Results()
+        self._controller = GadgetStreamController(environment, "reconstruct")
+        self._thread = threading.Thread(target=self._run_session, name="reconstruct/reader", daemon=True)
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run_session(self) -> None:
+        try:
+            self._controller.run(self._source, self._sink)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to who iterates
+            self._failure = error
+            self._sink.abort()
+
+    def results(self) -> Iterator[tuple[int, MessageBlock]]:
+        """Give results until the session's end, and raise what ended it."""
+        with suppress(QueueClosed):  # the session has failed
+            while (received := self._sink.queue.get()).kind is not MessageKind.CLOSE:
+                if isinstance(received, GadgetContainerMessage) and received.cont is not None:
+                    yield received.object.id, received.cont
+                del received
+        self._thread.join()
+        error = self._source.failure or self._failure or self._controller.error
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        """End the session if it runs, and join its threads."""
+        if self._thread.is_alive():
+            self._controller.fail(ShuttingDown("the iteration over the images was abandoned"))
+            self._thread.join()
