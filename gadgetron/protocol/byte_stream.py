@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -295,22 +296,28 @@ class _Waker:
         self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
         self._woken = False
+        self._is_closed = False
+        # Without it a wake-up could be written to a descriptor that was closed, and opened again for something else.
+        self._lock = threading.Lock()
 
     def fileno(self) -> int:
         return self._read_end
 
     def wake(self) -> None:
-        if not self._woken:
+        with self._lock:
+            if not self._woken and not self._is_closed:
+                os.write(self._write_end, b"!")
             self._woken = True
-            os.write(self._write_end, b"!")
 
     @property
     def is_woken(self) -> bool:
         return self._woken
 
     def close(self) -> None:
-        os.close(self._read_end)
-        os.close(self._write_end)
+        with self._lock:
+            self._is_closed = True
+            os.close(self._read_end)
+            os.close(self._write_end)
 
 
 class DescriptorStream(ByteStream):
@@ -359,9 +366,11 @@ class DescriptorStream(ByteStream):
         """Wait without reading; True if the peer has gone for good (a reset, not a half-close)."""
         poll = select.poll()
         poll.register(self._waker.fileno(), select.POLLIN)
-        poll.register(self._input_fd, 0)
-        events = dict(poll.poll(int(timeout_s * 1000)))
-        return bool(events.get(self._input_fd, 0) & (select.POLLERR | select.POLLHUP))
+        # Of a pair of pipes the output counts: that nothing more can be read is no more than the end of the input.
+        if self._output_fd >= 0:
+            poll.register(self._output_fd, 0)
+        events = dict(poll.poll(int(timeout_s * 1000) + 1))
+        return bool(events.get(self._output_fd, 0) & (select.POLLERR | select.POLLHUP))
 
     def _send(self, views: list[memoryview]) -> int:
         while True:
