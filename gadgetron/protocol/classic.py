@@ -80,7 +80,7 @@ class ClassicSource:
         """Read a message that is not data; False after CLOSE."""
         stream, limits = self.stream, self._limits
         if message_id == MessageID.CONFIG_FILE:
-            controller.configuration_file(_file_name(bytes(stream.read_exactly(CONFIG_FILE_NAME_BYTES))))
+            controller.configuration_file(_read_file_name(stream))
         elif message_id == MessageID.CONFIG_SCRIPT:
             controller.configuration_script(read_bytes_u32(stream, "configuration length", limits.max_config_bytes))
         elif message_id == MessageID.HEADER:
@@ -128,8 +128,12 @@ class ClassicSource:
             self.stream.close()
 
 
-def _file_name(field: bytes) -> str:
-    name, terminator, _ = field.partition(b"\0")
+def _read_file_name(stream: ByteStream) -> str:
+    first = bytes(stream.read_exactly(1))
+    if first == b"\0":
+        # Not waiting for the rest: a DICOM association request looks like this, and its sender waits for an answer.
+        raise MalformedMessageError("the configuration file name is empty")
+    name, terminator, _ = (first + bytes(stream.read_exactly(CONFIG_FILE_NAME_BYTES - 1))).partition(b"\0")
     if not terminator:
         raise MalformedMessageError(f"the configuration file name has no end within {CONFIG_FILE_NAME_BYTES} bytes")
     try:
