@@ -11,7 +11,7 @@ from gadgetron.configuration.flow import FlowStep, check_flow
 from gadgetron.configuration.model import ComponentSpec, Node, StreamConfiguration, UnsupportedNode
 from gadgetron.configuration.references import ConfiguredGadget, reference_problems
 from gadgetron.environment import Environment
-from gadgetron.errors import ConfigurationError, GadgetronError, PropertyError, UnknownClassError
+from gadgetron.errors import ConfigurationError, GadgetError, GadgetronError, PropertyError, UnknownClassError, describe
 from gadgetron.gadget import Gadget
 from gadgetron.message import MessageBlock, matches
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
@@ -127,7 +127,11 @@ def _add_gadget(
         )
         return
     try:
-        gadget = environment.loader.load_gadget(spec.dll, spec.classname)()
+        class_ = environment.loader.load_gadget(spec.dll, spec.classname)
+        try:
+            gadget = class_()
+        except Exception as error:  # a user's constructor: anything may happen
+            raise GadgetError(spec.name, describe(error)) from error
         gadget.name = spec.name
         apply_properties(
             gadget,
@@ -136,7 +140,7 @@ def _add_gadget(
             working_directory=environment.working_directory,
             from_client=from_client,
         )
-    except ConfigurationError as error:
+    except (ConfigurationError, GadgetError) as error:
         problems.append(error)
         return
     chain.gadgets.append(gadget)

@@ -23,8 +23,17 @@ class GadgetronError(Exception):
     @property
     def client_text(self) -> str:
         """One line that is safe to send to a client: paths shortened to their last part, cut to a readable length."""
-        line = " ".join(str(self).split())
+        line = " ".join(str(self)[: 4 * MAX_CLIENT_TEXT].split())
         return _PATH.sub(r"…/\1", line)[:MAX_CLIENT_TEXT]
+
+
+def describe(error: BaseException) -> str:
+    """Say an error's class and what it tells, even if it cannot be asked: a user's exception may fail in `__str__`."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # foreign code: anything may happen
+        text = "it cannot say why"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class ConfigurationError(GadgetronError):

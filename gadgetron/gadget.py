@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_orig
 
 import structlog
 
-from gadgetron.errors import GadgetError, PropertyError, QueueClosed
+from gadgetron.errors import GadgetError, PropertyError, QueueClosed, describe
 from gadgetron.limits import LIMITS
 from gadgetron.message import GadgetContainerMessage, MessageBlock, MessageKind, ParametersMessage, close_message
 from gadgetron.message_types import MessageType, alternatives, message_type_name
@@ -291,18 +291,20 @@ class Gadget(Task):
             else:
                 while self._serve():
                     pass
-        except QueueClosed:
-            self.abort()
         except BaseException as error:  # noqa: BLE001  # whatever a gadget raises, SystemExit too, ends its session only
-            self.abort()
-            self._report(self._named(error))
+            try:
+                # An end that came through this gadget's queue is nobody's failure; a queue of the gadget's own is.
+                if not (isinstance(error, QueueClosed) and self.inbox.is_closed):
+                    self._report(self._named(error))  # first, or the neighbours' QueueClosed could be told instead
+            finally:
+                self.abort()
         finally:
             self._leave()
 
     def _named(self, error: BaseException) -> GadgetError:
         if isinstance(error, GadgetError):
             return error
-        named = GadgetError(self.name, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        named = GadgetError(self.name, describe(error))
         named.__cause__ = error
         return named
 
@@ -393,7 +395,7 @@ class Gadget(Task):
         except QueueClosed:
             self.log.debug("gadget.close_dropped_output")
         except BaseException as error:  # noqa: BLE001  # the session has failed already, with the first error; this is the second
-            self.log.warning("gadget.close_failed_after_abort", error=f"{type(error).__name__}: {error}")
+            self.log.warning("gadget.close_failed_after_abort", error=describe(error))
 
     def abort(self) -> int:
         """End now: drop what is queued and wake everybody who waits here."""

@@ -76,8 +76,8 @@ class MessageSink(Protocol):
             If nothing is taken any more.
         """
 
-    def abort(self) -> None:
-        """Drop what has not been begun; refuse what comes. Idempotent."""
+    def abort(self, error: GadgetronError | None = None) -> None:
+        """Drop what has not been begun; refuse what comes; have this error delivered by `finish`. Idempotent."""
 
     def finish(self, error: GadgetronError | None) -> None:
         """Deliver what is left, then the error if there is one, then the end; return when that is done, or has failed."""

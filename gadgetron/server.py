@@ -138,7 +138,9 @@ class GadgetServerAcceptor:
         if not finished:
             self.abort_sessions()
             self.wait_for_sessions(self.environment.limits.abort_deadline_s)
-        for thread in list(self._refusals):
+        with self._lock:
+            refusals = list(self._refusals)
+        for thread in refusals:
             thread.join(REFUSAL_LINGER_S * 2)
         self._join_ended()
         return finished
@@ -251,8 +253,9 @@ class GadgetServerAcceptor:
         log.debug("connection.accepted", session=name)
         try:
             session.thread.start()
-        except RuntimeError:
+        except RuntimeError:  # the operating system gives no thread; a few bytes can always be sent without waiting
             self._session_ended(session)
+            _refuse(session.stream, ServerBusy("the server cannot start another session now; try again later"))
             session.stream.close()
             raise
 
@@ -281,10 +284,16 @@ class GadgetServerAcceptor:
                     self._refusals.discard(threading.current_thread())
 
         thread = threading.Thread(target=refuse, name=f"{name}/refusal", daemon=True)
+        log.warning("connection.refused", session=name, error="too many connections")
         with self._lock:
             self._refusals.add(thread)
-        log.warning("connection.refused", session=name, error="too many connections")
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._lock:
+                self._refusals.discard(thread)
+            stream.close()
+            raise
 
 
 def _refuse(stream: SocketStream, error: GadgetronError) -> None:

@@ -32,6 +32,12 @@ class SpillFile(ByteStream):
         """Note that a message is complete."""
         self._message_ends.append(self._written)
 
+    def forget_unfinished(self) -> None:
+        """Drop what was written since the last mark."""
+        self._written = self._message_ends[-1] if self._message_ends else self._taken
+        os.ftruncate(self._file.fileno(), self._written)
+        os.lseek(self._file.fileno(), self._written, os.SEEK_SET)
+
     @property
     def n_messages(self) -> int:
         """Messages that are waiting."""

@@ -88,11 +88,12 @@ class Task:
     def _run(self) -> None:
         try:
             self.svc()
-        except QueueClosed:
-            self.inbox.close()
         except BaseException as error:  # noqa: BLE001  # whatever a gadget raises, SystemExit too, ends its session only
-            self.inbox.close()
-            self._report(error)
+            try:
+                if not (isinstance(error, QueueClosed) and self.inbox.is_closed):
+                    self._report(error)
+            finally:
+                self.inbox.close()
 
     def _report(self, error: BaseException) -> None:
         if self.on_failure is None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from gadgetron.errors import GadgetronError, QueueClosed
+from gadgetron.errors import GadgetronError, QueueClosed, describe
 from gadgetron.limits import LIMITS, MIB, Limits
 from gadgetron.output import Output
 from gadgetron.protocol.byte_stream import ByteStream
@@ -120,6 +120,8 @@ class WriterTask:
             remaining_s = deadline - monotonic()
             if remaining_s <= 0:
                 return False
+            if self._thread_waits:
+                self._changed.notify()  # what has been appended before is what is in the way
             self._producers_waiting += 1
             self._room.wait(remaining_s)
             self._producers_waiting -= 1
@@ -134,13 +136,21 @@ class WriterTask:
         if self._spill is None:
             self._spill = SpillFile(self._limits)
             log.info("output.spilling", session=self._session_name, waiting_bytes=self._waiting_bytes)
-        self._codec.write_many(self._spill, [output])
+        try:
+            self._codec.write_many(self._spill, [output])
+        except BaseException:
+            self._spill.forget_unfinished()  # or the next message would be taken for the rest of this one
+            if not self._spill.n_messages:
+                self._spill.close()
+                self._spill = None
+            raise
         self._spill.mark_message()
         self.spilled += 1
 
-    def abort(self) -> None:
-        """Drop what has not been begun; refuse what comes. Idempotent."""
+    def abort(self, error: GadgetronError | None = None) -> None:
+        """Drop what has not been begun; refuse what comes; tell this error, also if `finish` has been called. Idempotent."""
         with self._lock:
+            self._error = self._error or error
             if not self._is_aborted:
                 self._is_aborted = True
                 self._drop()
@@ -155,7 +165,7 @@ class WriterTask:
     def finish(self, error: GadgetronError | None) -> None:
         """Write what is left, then the error if there is one, then the close message; return when that is done or has failed."""
         with self._lock:
-            self._error = error
+            self._error = self._error or error
             self._is_finishing = True
             self._changed.notify()
         if self._thread.is_alive():
@@ -170,8 +180,10 @@ class WriterTask:
                 self._codec.write_error(self._stream, self._error)
             self._codec.write_close(self._stream)
         except BaseException as error:  # noqa: BLE001  # a configured writer may raise anything; the session ends with it
-            self.abort()
-            self._on_failure(error)
+            try:
+                self._on_failure(error)  # first, or a gadget's QueueClosed could be told instead
+            finally:
+                self.abort()
             if not isinstance(error, GadgetronError) or not error.peer_is_gone:
                 self._tell(error)
         finally:
@@ -187,7 +199,9 @@ class WriterTask:
     def _tell(self, error: BaseException) -> None:
         """Tell the client that the writer itself failed, if it failed between two messages."""
         told = (
-            error if isinstance(error, GadgetronError) else GadgetronError(f"the output could not be written: {error}")
+            error
+            if isinstance(error, GadgetronError)
+            else GadgetronError(f"the output could not be written: {describe(error)}")
         )
         if self._bytes_at_boundary != self._stream.bytes_written:
             return  # in the middle of a message: whatever came now would be taken for its content
