@@ -1,0 +1,124 @@
+"""The safe parser against the standard library's, and against what nobody should send."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gadgetron.configuration.xml_safe import MAX_TAG_CHARACTERS, first_comment, local_name, parse_xml
+from gadgetron.errors import ConfigurationError, GadgetronError, LimitExceeded, MalformedMessageError
+from gadgetron.limits import LIMITS
+
+NAMES = st.sampled_from(["a", "b", "matrixSize", "x_1"])
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="￾￿"), max_size=20)
+
+
+def parse(data: bytes, max_bytes: int = 1 << 20) -> ElementTree.Element:
+    return parse_xml(data, max_bytes=max_bytes, what="document")
+
+
+def same(a: ElementTree.Element, b: ElementTree.Element) -> bool:
+    mine = (a.tag, a.attrib, a.text or "", a.tail or "", len(a))
+    theirs = (b.tag, b.attrib, b.text or "", b.tail or "", len(b))
+    return mine == theirs and all(same(x, y) for x, y in zip(a, b, strict=True))
+
+
+@st.composite
+def elements(draw: st.DrawFn, depth: int = 3) -> ElementTree.Element:
+    namespace = draw(st.sampled_from(["", "{urn:one}", "{http://www.ismrm.org/ISMRMRD}"]))
+    element = ElementTree.Element(namespace + draw(NAMES), draw(st.dictionaries(NAMES, TEXTS, max_size=3)))
+    element.text = draw(TEXTS)
+    if depth:
+        for child in draw(st.lists(elements(depth=depth - 1), max_size=3)):
+            child.tail = draw(TEXTS)
+            element.append(child)
+    return element
+
+
+@given(elements(), st.sampled_from(["utf-8", "utf-16"]), st.integers(0, 3))
+def test_parses_what_the_standard_library_writes(tree, encoding, nuls):
+    data = ElementTree.tostring(tree, encoding=encoding, xml_declaration=True)
+    parsed = parse(data + b"\0" * nuls)
+    assert same(parsed, ElementTree.fromstring(data))  # noqa: TID251 - the one to compare with
+
+
+@given(st.binary(max_size=300))
+def test_only_our_errors_escape(data):
+    try:
+        parse(data)
+    except GadgetronError:
+        pass
+
+
+@given(st.binary(max_size=60), st.integers(0, 200))
+def test_only_our_errors_escape_from_damaged_documents(noise, where):
+    good = b'<?xml version="1.0" encoding="UTF-8"?><a xmlns="urn:x" b="c"><d>text</d><!-- e --><f/></a>'
+    try:
+        parse(good[:where] + noise + good[where:])
+    except GadgetronError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "empty"),
+        (b"\0\0", "empty"),
+        (b"<a>", "not well-formed"),
+        (b"<a></b>", "not well-formed"),
+        (b"<a/><b/>", "not well-formed"),
+        (b"<a>\0</a>", "not well-formed"),
+        (b"<a>&nbsp;</a>", "undefined entity"),
+        (b"<p:a/>", "not well-formed"),
+        (b"<a>\xff</a>", "not valid UTF-8 at byte 3"),
+        (b"<?xml version='1.0' encoding='cp500'?><a/>", "encoding cp500"),
+        (b"\xff\xfe<", "not valid UTF-16"),
+        (b"<!DOCTYPE a><a/>", "DOCTYPE"),
+        (b"<?xml version='1.0'?>\n<!-- c --> <!doctype a><a/>", "DOCTYPE"),
+        ("<!DOCTYPE a><a/>".encode("utf-16"), "DOCTYPE"),
+    ],
+)
+def test_refused_documents_say_why(data, text):
+    with pytest.raises(ConfigurationError, match=text):
+        parse(data)
+
+
+def test_the_error_class_can_be_chosen():
+    with pytest.raises(MalformedMessageError):
+        parse_xml(b"<a>", max_bytes=10, what="header", error=MalformedMessageError)
+
+
+def test_limits_hold_at_the_limit_and_fail_behind_it():
+    depth = LIMITS.max_xml_depth
+    assert local_name(parse(b"<a>" * depth + b"</a>" * depth)) == "a"
+    with pytest.raises(LimitExceeded, match="depth"):
+        parse(b"<a>" * (depth + 1) + b"</a>" * (depth + 1))
+    assert parse(b"<a/>", max_bytes=4).tag == "a"
+    with pytest.raises(LimitExceeded, match="size of document in bytes"):
+        parse(b"<aa/>", max_bytes=4)
+    tag = b"<a b='" + b"x" * (MAX_TAG_CHARACTERS - 9) + b"'/>"
+    assert len(tag) == MAX_TAG_CHARACTERS
+    assert parse(tag).tag == "a"
+    with pytest.raises(LimitExceeded, match="one tag"):
+        parse(tag.replace(b"<a b", b"<a bb"))
+
+
+def test_a_tag_may_hold_quoted_brackets_and_be_followed_by_long_text():
+    text = b"y" * (3 * MAX_TAG_CHARACTERS)
+    root = parse(b"<a b='" + b">" * 100 + b"'>" + text + b"</a>")
+    assert root.get("b") == ">" * 100
+    assert root.text == text.decode()
+
+
+def test_a_comment_may_hold_what_a_document_may_not():
+    assert parse(b"<!-- <!DOCTYPE a> --><a/>").tag == "a"
+
+
+def test_the_first_comment_is_the_one_before_the_root():
+    document = b"<?xml version='1.0'?>\n<!-- what\n  it is for -->\n<!-- more --><a><!-- inside --></a>"
+    assert first_comment(document, max_bytes=1000) == "what it is for"
+    assert first_comment(b"<a><!-- inside --></a>", max_bytes=1000) == ""
+    assert first_comment(document, max_bytes=10) == ""
