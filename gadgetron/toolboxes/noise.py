@@ -105,18 +105,21 @@ def parse_noise_covariance(data: bytes) -> NoiseCovariance:
         If the data is not such a file.
     """
     try:
-        magic, version, type_code, n_dimensions = struct.unpack_from("<6sIII", data)
-        if (magic, version, type_code, n_dimensions) != (_MAGIC, 1, _COMPLEX64, 2):
-            raise ValueError("not a noise covariance file (SFNDAM version 1, complex64, 2 dimensions)")
-        n_rows, n_columns, n_meta = struct.unpack_from("<QQQ", data, 18)
-        if n_rows != n_columns or not 0 < n_rows <= _MAX_CHANNELS:
-            raise ValueError(f"noise covariance has shape {n_rows} × {n_columns}")
-        count = n_rows * n_columns
-        matrix = np.frombuffer(data, np.complex64, count, offset=42).reshape(n_rows, n_columns)
-        meta = json.loads(data[42 + 8 * count : 42 + 8 * count + n_meta])
-        labels = meta.get("labels", ())
-        dwell_time_us = float(meta["noiseDwellTimeUs"])
-        names = tuple(str(label) for label in labels)
-    except (struct.error, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a noise covariance file: {type(error).__name__}") from error
-    return NoiseCovariance(matrix.T.astype(np.complex128), dwell_time_us, names)  # columns first on disk
+        return _parse(data)
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a noise covariance file: {error}") from error
+
+
+def _parse(data: bytes) -> NoiseCovariance:
+    magic, version, type_code, n_dimensions = struct.unpack_from("<6sIII", data)
+    if (magic, version, type_code, n_dimensions) != (_MAGIC, 1, _COMPLEX64, 2):
+        raise ValueError("SFNDAM version 1 with a complex64 matrix expected")
+    n_rows, n_columns, n_meta = struct.unpack_from("<QQQ", data, 18)
+    if n_rows != n_columns or not 0 < n_rows <= _MAX_CHANNELS:
+        raise ValueError(f"the matrix has shape {n_rows} × {n_columns}")
+    count = n_rows * n_columns
+    matrix = np.frombuffer(data, np.complex64, count, offset=42).reshape(n_rows, n_columns)
+    meta = json.loads(data[42 + 8 * count : 42 + 8 * count + n_meta])
+    labels = tuple(str(label) for label in meta.get("labels", ()))
+    # On disk the first index runs fastest.
+    return NoiseCovariance(matrix.T.astype(np.complex128), float(meta["noiseDwellTimeUs"]), labels)
