@@ -31,7 +31,6 @@ _KINDS: dict[type, str] = {
     GadgetMessageWriter: "writer",
 }
 _PART = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
-_HOW_TO_ALLOW = "--allow PREFIX, or <allowedPrefix> in gadgetron.xml, would allow it"
 
 T = TypeVar("T")
 
@@ -112,7 +111,7 @@ class Loader:
         module = _entry_points().get(dll, dll)
         if module == dll and "." not in dll and not self._is_allowed(dll):
             near = nearest_name(dll, LIBRARIES)
-            hint = f"did you mean {near}?" if near else _HOW_TO_ALLOW
+            hint = f"did you mean {near}?" if near else _how_to_allow(dll)
             raise UnknownClassError(f"{shown}: neither a known library nor an allowed module: {hint}")
         return self._import(base, module, name, shown)
 
@@ -130,7 +129,9 @@ class Loader:
 
     def _import(self, base: type[T], module: str, name: str, shown: str) -> type[T]:
         if not self._is_allowed(module):
-            raise UnknownClassError(f"{shown}: module {quoted(module)} is not below an allowed prefix: {_HOW_TO_ALLOW}")
+            raise UnknownClassError(
+                f"{shown}: module {quoted(module)} is not below an allowed prefix: {_how_to_allow(module)}"
+            )
         found = getattr(_imported(module, shown), name, None)
         if found is None:
             near = nearest_name(name, class_index(module), ending="Gadget")
@@ -140,7 +141,9 @@ class Loader:
         if base is not Gadget and not hasattr(found, "slot"):
             raise UnknownClassError(f"{shown}: it has no slot, so it is a base class and no {_KINDS[base]} of its own")
         if not self._is_allowed(found.__module__):
-            raise UnknownClassError(f"{shown}: it is defined outside the allowed prefixes: {_HOW_TO_ALLOW}")
+            raise UnknownClassError(
+                f"{shown}: it is defined outside the allowed prefixes: {_how_to_allow(found.__module__)}"
+            )
         return found
 
     def _is_allowed(self, module: str) -> bool:
@@ -150,6 +153,11 @@ class Loader:
 def is_below(module: str, prefixes: Iterable[str]) -> bool:
     """Tell whether a module is one of the prefixes or lies below one: whole parts between dots are compared."""
     return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _how_to_allow(module: str) -> str:
+    """Name the settings that would allow a module."""
+    return f"--allow {module.partition('.')[0]}, or <allowedPrefix> in gadgetron.xml, would allow it"
 
 
 def check_prefix(prefix: str) -> None:

@@ -110,7 +110,7 @@ def test_each_class_of_our_rooms_is_defined_once():
 
 def test_a_package_outside_our_tree_needs_its_prefix(package):
     classname = f"{package}.invert.InvertGadget"
-    with pytest.raises(UnknownClassError, match=r"--allow PREFIX, or <allowedPrefix> in gadgetron\.xml") as caught:
+    with pytest.raises(UnknownClassError, match=rf"--allow {package}, or <allowedPrefix> in gadgetron\.xml") as caught:
         Loader().load_gadget("", classname)
     assert "outside_package" in str(caught.value)
     assert package not in sys.modules
