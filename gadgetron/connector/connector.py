@@ -276,13 +276,14 @@ class GadgetronConnector:
         return state.put - state.messages
 
     def close(self, timeout_s: float | None = None) -> None:
-        """End in order: `wait`, and hang up whatever the outcome. Does nothing if it is not open."""
+        """End in order: `wait`, and hang up if that fails. What was received can still be iterated over."""
         if self._stream is None or self._reader_thread is None:
             return
         try:
             self.wait(timeout_s)
-        finally:
+        except BaseException:
             self.abort()
+            raise
 
     def abort(self) -> None:
         """Hang up now; what is queued is dropped. From any thread; idempotent."""
