@@ -11,7 +11,9 @@ Part = tuple[str, str]
 GadgetPart = tuple[str, str, str, Iterable[Part]]
 
 
-def v1(gadgets: Iterable[GadgetPart] = (), readers: Iterable[tuple[str, str]] = (), namespace: str = NAMESPACE) -> bytes:
+def v1(
+    gadgets: Iterable[GadgetPart] = (), readers: Iterable[tuple[str, str]] = (), namespace: str = NAMESPACE
+) -> bytes:
     """A document of the first dialect; gadgets are (name, dll, classname, properties), readers (slot, classname)."""
     text = [f"<gadgetronStreamConfiguration{f' xmlns={quoteattr(namespace)}' if namespace else ''}>"]
     for slot, classname in readers:

@@ -67,10 +67,11 @@ def test_a_chain_that_fits_has_nothing_to_say():
 def test_a_gadget_that_nothing_can_reach_is_a_warning():
     report = check(TakesFloat, Filter)
     assert report.errors == []
-    assert report.warnings == [
+    expected = (
         "gadget TakesFloat (1 in the chain) takes Header + Array[float32], "
         "but only Header + Array[complex64] or Other + Array[uint32] can reach it: it will do nothing"
-    ]
+    )
+    assert report.warnings == [expected]
 
 
 def test_it_is_an_error_where_it_may_not_pass_on():
@@ -111,4 +112,6 @@ def test_a_chain_without_readers_is_not_followed():
 
 def test_what_no_writer_takes_is_noticed():
     report = check(ToFloat, writers=[(Header, Array[np.float32])])
-    assert report.notices == ["messages of type Other + Array[uint32] fall off the end of the chain, and no writer takes them"]
+    assert report.notices == [
+        "messages of type Other + Array[uint32] fall off the end of the chain, and no writer takes them"
+    ]

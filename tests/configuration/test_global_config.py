@@ -66,7 +66,9 @@ def test_the_example_is_valid_and_says_what_the_defaults_are():
 )
 def test_mistakes_are_named(inside, says):
     with pytest.raises(ConfigurationError) as caught:
-        parse_global_configuration(f"<gadgetronConfiguration>{inside}</gadgetronConfiguration>".encode(), "gadgetron.xml")
+        parse_global_configuration(
+            f"<gadgetronConfiguration>{inside}</gadgetronConfiguration>".encode(), "gadgetron.xml"
+        )
     assert says in str(caught.value)
 
 

@@ -45,7 +45,11 @@ def test_the_example_of_the_architecture_document_is_read_as_printed():
     ]
 
 
-@given(st.lists(st.tuples(WORDS, WORDS, st.lists(st.tuples(WORDS, TEXTS), max_size=3, unique_by=lambda p: p[0])), max_size=4))
+@given(
+    st.lists(
+        st.tuples(WORDS, WORDS, st.lists(st.tuples(WORDS, TEXTS), max_size=3, unique_by=lambda p: p[0])), max_size=4
+    )
+)
 def test_both_dialects_say_the_same(gadgets):
     from xml.sax.saxutils import escape, quoteattr
 
@@ -56,7 +60,9 @@ def test_both_dialects_say_the_same(gadgets):
                 gadget(
                     escape(classname),
                     f"<name>{escape(name)}</name>"
-                    + "".join(f"<property name={quoteattr(key)} value={quoteattr(value)}/>" for key, value in properties),
+                    + "".join(
+                        f"<property name={quoteattr(key)} value={quoteattr(value)}/>" for key, value in properties
+                    ),
                     dll="lib",
                 )
                 for name, classname, properties in gadgets
@@ -110,7 +116,10 @@ def test_properties_of_the_second_dialect_have_two_forms():
     ("document", "says"),
     [
         (v2(gadget("X", '<property name="a"><value>1</value></property>')), "both as attributes and as children"),
-        (v2(gadget("X", '<property name="a" value="1"><name>a</name></property>')), "both as attributes and as children"),
+        (
+            v2(gadget("X", '<property name="a" value="1"><name>a</name></property>')),
+            "both as attributes and as children",
+        ),
         (v2(gadget("X", '<property name="a"/>')), "gadget X: property a has no value"),
         (v2(gadget("X", '<property value="a"/>')), "gadget X: property has no name"),
         (v2(gadget("X", "<property/>")), "property has no name"),
@@ -126,7 +135,10 @@ def test_properties_of_the_second_dialect_have_two_forms():
         (v1(readers=[("x", "R")]), "'x', expected a whole number"),
         (v1().replace(b">", b"><gaget/>", 1), "unknown element <gaget>, expected <reader>, <writer>, <gadget>"),
         (b"<gadgetronConfiguration/>", "gadgetron.xml"),
-        (b"<ismrmrdHeader/>", "root element is <ismrmrdHeader>, expected <gadgetronStreamConfiguration> or <configuration>"),
+        (
+            b"<ismrmrdHeader/>",
+            "root element is <ismrmrdHeader>, expected <gadgetronStreamConfiguration> or <configuration>",
+        ),
         (b"default.xml", "not well-formed"),
     ],
 )
@@ -139,7 +151,7 @@ def test_what_is_wrong_is_said_in_words(document, says):
 
 
 def test_everything_wrong_is_said_at_once():
-    document = v2('<gadget/><gadget><classname>X</classname><name>a</name><name>b</name></gadget><bad/>')
+    document = v2("<gadget/><gadget><classname>X</classname><name>a</name><name>b</name></gadget><bad/>")
     with pytest.raises(ConfigurationError) as caught:
         parse(document)
     text = str(caught.value)
@@ -148,10 +160,12 @@ def test_everything_wrong_is_said_at_once():
 
 
 EMPTY = "<gadget><classname>X</classname></gadget>"
+BRANCHES = "<branch><classname>B</classname></branch><merge><classname>M</classname></merge>"
+DISTRIBUTOR = "<distributor><classname>D</classname></distributor>"
 NODES = {
-    "parallel": '<parallel><branch><classname>B</classname></branch><merge><classname>M</classname></merge><stream key="a"/></parallel>',
+    "parallel": f'<parallel>{BRANCHES}<stream key="a"/></parallel>',
     "external": '<external><connect port="18000"/><configuration><any thing="1"/>text</configuration></external>',
-    "distributed": f"<distributed><distributor><classname>D</classname></distributor><stream>{EMPTY}</stream></distributed>",
+    "distributed": f"<distributed>{DISTRIBUTOR}<stream>{EMPTY}</stream></distributed>",
     "parallelprocess": f'<parallelprocess workers="6"><purestream>{EMPTY}</purestream></parallelprocess>',
     "puredistributed": f"<puredistributed><readers/><writers/><purestream>{EMPTY}</purestream></puredistributed>",
 }

@@ -23,7 +23,10 @@ def report_of(document: bytes, global_parameters=(), from_client=False):
 
 def test_everything_wrong_is_found_at_once():
     document = v2(
-        gadget("ExtractGadget", '<property name="extract_magnitud" value="true"/><property name="extract_mask" value="77"/>')
+        gadget(
+            "ExtractGadget",
+            '<property name="extract_magnitud" value="true"/><property name="extract_mask" value="77"/>',
+        )
         + gadget("NoiseAdjstGadget")
         + gadget("os.system")
         + gadget("ImageFinishGadget", '<property name="verbose" value="verbose@Nobody"/>'),
@@ -57,12 +60,16 @@ def test_neighbours_are_an_error_where_nothing_may_pass():
 def test_global_parameters_are_checked_where_they_apply():
     document = v2(gadget("ExtractGadget"))
     assert report_of(document, [("extract_mask", "3"), ("unknown_elsewhere", "x")]).errors == []
-    assert "gadget ExtractGadget: property extract_mask is 99" in report_of(document, [("extract_mask", "99")]).errors[0]
+    assert (
+        "gadget ExtractGadget: property extract_mask is 99" in report_of(document, [("extract_mask", "99")]).errors[0]
+    )
 
 
 def test_threads_that_buy_nothing_are_noticed_and_too_many_are_an_error():
     one = ("B", "gadgetroncore", "BucketToBufferGadget", [("threads", "4")])
-    assert any("4 threads, but BucketToBufferGadget works on one message" in text for text in report_of(v1([one])).notices)
+    assert any(
+        "4 threads, but BucketToBufferGadget works on one message" in text for text in report_of(v1([one])).notices
+    )
     many = [(f"B{i}", "gadgetroncore", "ExtractGadget", [("threads", "60")]) for i in range(5)]
     assert "300 threads, the limit is 256" in report_of(v1(many)).errors[0]
 
@@ -139,7 +146,11 @@ MRICORE_PROPERTIES = {
         "real_imag_offset": ["0.0", "4096"],
     },
     "AutoScaleGadget": {"max_value": ["2048", "2048.0"], "histogram_bins": ["100"]},
-    "FloatToUShortGadget": {"max_intensity": ["32767", "4095"], "min_intensity": ["0"], "intensity_offset": ["0", "2048"]},
+    "FloatToUShortGadget": {
+        "max_intensity": ["32767", "4095"],
+        "min_intensity": ["0"],
+        "intensity_offset": ["0", "2048"],
+    },
     "FloatToShortGadget": {"max_intensity": ["32767"], "min_intensity": ["-32768"], "intensity_offset": ["0"]},
     "FloatToIntGadget": {"max_intensity": ["4095"], "min_intensity": ["0"], "intensity_offset": ["2048"]},
     "FloatToUIntGadget": {"max_intensity": ["4095"], "min_intensity": ["0"], "intensity_offset": ["2048"]},

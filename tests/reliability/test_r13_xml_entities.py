@@ -11,11 +11,10 @@ from gadgetron.configuration.schema import preload
 from gadgetron.configuration.xml_safe import parse_xml
 from gadgetron.errors import ConfigurationError, GadgetronError
 from gadgetron.limits import LIMITS
+from tests.configuration.documents import NAMESPACE
 from tests.reliability.audit import recorded
 
-_BOMB = "<!DOCTYPE a [<!ENTITY e0 'lol'>" + "".join(
-    f"<!ENTITY e{i} '{f'&e{i - 1};' * 10}'>" for i in range(1, 10)
-)
+_BOMB = "<!DOCTYPE a [<!ENTITY e0 'lol'>" + "".join(f"<!ENTITY e{i} '{f'&e{i - 1};' * 10}'>" for i in range(1, 10))
 DTDS = {
     "billion laughs": f"{_BOMB}]><a>&e9;</a>",
     "small bomb": "<!DOCTYPE a [<!ENTITY x 'xxxxxxxxxx'>]><a>&x;</a>",
@@ -30,6 +29,7 @@ DTDS = {
     "behind an instruction": "<?pi?>\n<!DOCTYPE a><a/>",
     "behind a declaration": "<?xml version='1.0' standalone='no'?><!DOCTYPE a SYSTEM 'x.dtd'><a/>",
 }
+XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 OPENINGS = ("open", "socket.connect", "socket.getaddrinfo", "urllib.Request", "os.listdir")
 
 
@@ -59,11 +59,8 @@ def test_r13_refusing_costs_no_memory():
     [
         '<a xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="file:///etc/passwd" parse="text"/></a>',
         '<?xml-stylesheet href="http://127.0.0.1:1/x.xsl"?><a/>',
-        '<gadgetronStreamConfiguration xmlns="http://gadgetron.sf.net/gadgetron"'
-        ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-        ' xsi:schemaLocation="http://gadgetron.sf.net/gadgetron http://127.0.0.1:1/evil.xsd"/>',
-        '<configuration xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-        ' xsi:noNamespaceSchemaLocation="file:///etc/passwd"><version>2</version><stream/></configuration>',
+        f'<gadgetronStreamConfiguration xmlns="{NAMESPACE}" {XSI} xsi:schemaLocation="{NAMESPACE} http://127.0.0.1:1/x.xsd"/>',
+        f'<configuration {XSI} xsi:noNamespaceSchemaLocation="file:///x"><version>2</version><stream/></configuration>',
     ],
     ids=["xinclude", "stylesheet", "schema location", "no-namespace schema location"],
 )

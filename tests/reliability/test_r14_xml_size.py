@@ -20,7 +20,11 @@ CASES = {
     "1 MB attribute": b"<r a='" + b"x" * 1_000_000 + b"'/>",
     "1 MB tag that never ends": b"<" + b"r" * 1_000_000,
     "300 attributes": b"<r " + b" ".join(b"a%d=''" % i for i in range(300)) + b"/>",
-    "2 MB namespace, used 100 000 times": b"<r xmlns:p='" + b"x" * 2_000_000 + b"'>" + b"<x p:a=''/>" * 100_000 + b"</r>",
+    "2 MB namespace, used 100 000 times": b"<r xmlns:p='"
+    + b"x" * 2_000_000
+    + b"'>"
+    + b"<x p:a=''/>" * 100_000
+    + b"</r>",
     "one byte too many": b"<r>" + b"x" * (4 * MIB - 6) + b"</r>",
 }
 HANG_GUARD_S = 10.0  # made for machines with other things to do; `make reliability` prints the times

@@ -15,15 +15,16 @@ from tests.configuration.documents import v1
 from tests.reliability.audit import recorded
 
 NAMES = [
-    "../../etc/passwd", "../secret.xml", "../../secret.xml", "sub/../../secret.xml", "sub/../default.xml", "./default.xml",
-    "..\\secret.xml", "..\\..\\etc\\passwd", "sub\\real.xml", "C:\\config\\default.xml", "/etc/passwd", "/etc/passwd.xml",
-    "//etc/passwd.xml", "~/secret.xml", "~root/.profile", "$HOME/secret.xml", "${HOME}.xml", "%2e%2e/secret.xml",
-    "%2e%2e%2fsecret.xml", "..%2fsecret.xml", "..%c0%afsecret.xml", "file:///etc/passwd", "file:secret.xml",
-    "http://127.0.0.1/x.xml", "\\\\server\\share\\x.xml", "default.xml\0.txt", "\0", "default\0.xml", "default.xml\n",
-    " default.xml", "default.xml/", "/", ".", "..", "", ".xml", ".hidden.xml", "-rf.xml", "fifo.xml", "folder.xml",
-    "outside.xml", "outside_folder/secret.xml", "dangling.xml", "loop.xml", "schema/gadgetron.xsd", "gadgetron.xml.example",
-    "PATH", "HOME", "SECRET_NAME", "a" * 1024, "a/" * 400 + "x.xml", "x.xml;id", "$(id).xml", "`id`.xml", "x|y.xml", "*.xml",
-    "default.xm?", "dеfault.xml", "default.xml\u202e", "secret", "device.xml",
+    "../../etc/passwd", "../secret.xml", "../../secret.xml", "sub/../../secret.xml", "sub/../default.xml",
+    "./default.xml", "..\\secret.xml", "..\\..\\etc\\passwd", "sub\\real.xml", "C:\\config\\default.xml",
+    "/etc/passwd", "/etc/passwd.xml", "//etc/passwd.xml", "~/secret.xml", "~root/.profile", "$HOME/secret.xml",
+    "${HOME}.xml", "%2e%2e/secret.xml", "%2e%2e%2fsecret.xml", "..%2fsecret.xml", "..%c0%afsecret.xml",
+    "file:///etc/passwd", "file:secret.xml", "http://127.0.0.1/x.xml", "\\\\server\\share\\x.xml",
+    "default.xml\0.txt", "\0", "default\0.xml", "default.xml\n", " default.xml", "default.xml/", "/", ".", "..", "",
+    ".xml", ".hidden.xml", "-rf.xml", "fifo.xml", "folder.xml", "outside.xml", "outside_folder/secret.xml",
+    "dangling.xml", "loop.xml", "schema/gadgetron.xsd", "gadgetron.xml.example", "PATH", "HOME", "SECRET_NAME",
+    "a" * 1024, "a/" * 400 + "x.xml", "x.xml;id", "$(id).xml", "`id`.xml", "x|y.xml", "*.xml", "default.xm?",
+    "dеfault.xml", "default.xml\u202e", "secret", "device.xml",
 ]  # fmt: skip
 
 
@@ -55,7 +56,10 @@ def test_r15_there_are_enough_cases():
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_r15_the_name_is_refused_and_nothing_is_opened(name, search, tmp_path):
-    with recorded("open", "os.system", "subprocess.Popen", "socket.connect") as events, pytest.raises(ConfigurationError) as caught:
+    with (
+        recorded("open", "os.system", "subprocess.Popen", "socket.connect") as events,
+        pytest.raises(ConfigurationError) as caught,
+    ):
         load_configuration(name, search)
     allowed = (str(stock_folder()), str(search.config_dir))
     assert [event for event in events if event[0] != "open"] == []

@@ -1,4 +1,4 @@
-"""R17: properties that nobody declared, of the wrong type, out of range, or in a circle: refused before a thread starts."""
+"""R17: properties undeclared, of the wrong type, out of range, or in a circle: refused before a thread starts."""
 
 from __future__ import annotations
 

@@ -10,9 +10,20 @@ from gadgetron.properties import apply_properties, resolve_folder
 
 HOSTILE = [
     "/", "/etc", "/tmp/gadgetron/", "//etc", "..", "../", "../x", "a/..", "a/../..", "a/../../etc", "a/b/../../../x",
-    "./../x", "link_out", "link_out/x", "sub/link_up", "a\0b", "/proc/self/root", "/dev/shm", "../working_evil", "link_to_file/..",
+    "./../x", "link_out", "link_out/x", "sub/link_up", "a\0b", "/proc/self/root", "/dev/shm", "../working_evil",
+    "link_to_file/..",
 ]  # fmt: skip
-HARMLESS = {"": "", "a": "a", "a/b": "a/b", "./a": "a", "a..b": "a..b", "...": "...", "~": "~", "$HOME": "$HOME", "a b": "a b"}
+HARMLESS = {
+    "": "",
+    "a": "a",
+    "a/b": "a/b",
+    "./a": "a",
+    "a..b": "a..b",
+    "...": "...",
+    "~": "~",
+    "$HOME": "$HOME",
+    "a b": "a b",
+}
 
 
 class FolderGadget(Gadget):

@@ -200,7 +200,9 @@ def test_looking_for_a_class_imports_nothing_else():
         "print(sorted(m for m in sys.modules if m.startswith(('gadgets', 'readers_writers.'))))"
     )
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root, timeout=60
+    )
     assert done.stdout.strip() == "['gadgets', 'readers_writers.text']"
 
 

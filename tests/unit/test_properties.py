@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ class Everything(Gadget):
     sizes = Property([1, 2], minimum=0)
     names = Property([], type=list[str])
     target = Property("", folder=True)
-    property_aliases = {"lable": "label"}
+    property_aliases: ClassVar[dict[str, str]] = {"lable": "label"}
 
 
 class Derived(Everything):
@@ -167,7 +168,15 @@ def test_declared_properties_are_in_order_and_inherited():
     assert names[: names.index("flag")] == list(declared_properties(Gadget))
     assert names[-1] == "extra"
     assert declared_properties(Derived)["count"].maximum == 5
-    for name in ("debug_folder", "perform_timing", "verbose", "threads", "pass_on_undesired_data", "workingDirectory", "using_cloudbus"):
+    for name in (
+        "debug_folder",
+        "perform_timing",
+        "verbose",
+        "threads",
+        "pass_on_undesired_data",
+        "workingDirectory",
+        "using_cloudbus",
+    ):
         assert name in names
 
 
