@@ -24,7 +24,7 @@ from gadgetron.limits import LIMITS, MIB, Limits
 Buffer = Any  # bytes, bytearray, memoryview, contiguous arrays, ctypes structures: whatever has the buffer protocol
 
 MAX_GATHER = 512  # buffers in one system call; Linux allows 1024
-MAX_POOLED_BLOCKS = 4
+MAX_POOLED_BLOCKS = 12
 DISCARD_BYTES = 64 * 1024
 
 _U16 = struct.Struct("<H")
@@ -35,23 +35,29 @@ _U64 = struct.Struct("<Q")
 class BlockPool:
     """Receive blocks that are used again when nobody refers to them any more: it spares the page faults of fresh memory.
 
-    For one thread. A block is free when the pool's own list is all that refers to it; views that messages hold keep it
-    from being reused, so what a reader handed out is never written to again.
+    A block is free when the pool's own list is all that refers to it; views that messages hold keep it from being reused,
+    so what a reader handed out is never written to again. For any number of threads: all streams share one pool.
     """
 
-    def __init__(self, block_bytes: int) -> None:
-        self.block_bytes = block_bytes
+    def __init__(self, max_blocks: int) -> None:
+        self._max_blocks = max_blocks
         self._blocks: list[np.ndarray[Any, Any]] = []
+        # Whoever holds the lock is the only one who can make new references to a block that has none.
+        self._lock = threading.Lock()
 
-    def take(self) -> memoryview:
-        """Give a block nobody else uses; never waits."""
-        for block in self._blocks:
-            if sys.getrefcount(block) == 3:  # the list, the loop variable, the argument
-                return block.data
-        fresh = np.empty(self.block_bytes, np.uint8)
-        if len(self._blocks) < MAX_POOLED_BLOCKS:
-            self._blocks.append(fresh)
+    def take(self, n_bytes: int) -> memoryview:
+        """Give a block of that size which nobody else uses; never waits for one."""
+        with self._lock:
+            for block in self._blocks:
+                if block.nbytes == n_bytes and sys.getrefcount(block) == 3:  # the list, the loop variable, the argument
+                    return block.data
+            fresh = np.empty(n_bytes, np.uint8)
+            if len(self._blocks) < self._max_blocks:
+                self._blocks.append(fresh)
         return fresh.data
+
+
+_pool = BlockPool(MAX_POOLED_BLOCKS)
 
 
 class ByteStream:
@@ -76,7 +82,6 @@ class ByteStream:
         self.bytes_read = 0
         self.bytes_written = 0
         self.last_progress = monotonic()
-        self._pool = BlockPool(limits.receive_block_bytes)
         self._block = memoryview(bytearray(0))
         self._start = 0  # of what is read but not taken
         self._end = 0
@@ -157,17 +162,12 @@ class ByteStream:
         held = self._end - self._start
         if self._start + n_bytes > len(self._block):
             leftover = self._block[self._start : self._end]
-            if n_bytes > self.limits.receive_block_bytes:
-                self._block = np.empty(n_bytes, np.uint8).data
-            else:
-                self._block = memoryview(b"")  # let go of the old one first: it may be the free one
-                self._block = self._pool.take()
+            self._take_block(n_bytes)
             self._block[:held] = leftover
             self._start, self._end = 0, held
         elif held == 0 and self._start and len(self._block) - self._start < len(self._block) // 4:
             # Nearly at the end of the block: a fresh one takes more in one system call.
-            self._block = memoryview(b"")
-            self._block = self._pool.take() if n_bytes <= self.limits.receive_block_bytes else self._block
+            self._take_block(n_bytes)
             self._start = self._end = 0
         self._frame_bytes += n_bytes
         while self._end - self._start < n_bytes:
@@ -179,6 +179,12 @@ class ByteStream:
             self.last_progress = monotonic()
             if self._at_boundary:  # the message has begun
                 self._at_boundary = False
+
+    def _take_block(self, n_bytes: int) -> None:
+        """Receive into another block from now on, one that has room for n bytes."""
+        self._block = memoryview(b"")  # let go of the old one first: it may be the free one
+        block_bytes = self.limits.receive_block_bytes
+        self._block = _pool.take(block_bytes) if n_bytes <= block_bytes else np.empty(n_bytes, np.uint8).data
 
     def _deadline(self) -> float:
         now = monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +18,12 @@ Allocator = Callable[[tuple[int, ...], type[np.complex64]], NDArray[np.complex64
 
 ALIGNMENT_BYTES = 64
 MAX_SHARED_BYTES = 1024 * 1024
+SHARED_POOL_BYTES = 96 * 1024 * 1024  # one session at full speed uses two thirds of it
+N_OWN_REFERENCES = 2  # to an array that is free: the pool's list's, and getrefcount's argument
+
+
+quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
+"""Decorator for arithmetic on samples: what is not finite stays so, and is no reason for warnings."""
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
@@ -49,33 +56,59 @@ def owned(array: NDArray[Scalar]) -> NDArray[Scalar]:
 class ArrayPool:
     """Reuses large arrays once nobody refers to them any more.
 
-    Fresh memory costs a page fault for every 4 KiB, which for streams of arrays of equal size is a noticeable part of
-    the work. An array that is still referred to, directly or by a view, is never handed out: an empty pool just makes
-    a new one.
+    Fresh memory costs a page fault for every 4 KiB, which for streams of arrays of equal size is a noticeable part of the
+    work.
+    An array that is still referred to, directly or by a view, is never handed out: an empty pool just makes a new one.
 
     Parameters
     ----------
     max_bytes
-        What the pool keeps at most; arrays beyond that are ordinary ones.
+        What the pool keeps at most, lent or not; arrays beyond that are ordinary ones.
 
     Notes
     -----
-    For one thread at a time: each gadget has its own.
+    For any number of threads. What one has let go of serves the next, so sessions share `shared_pool`.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._kept_bytes = 0
         self._raw: list[NDArray[np.uint8]] = []
+        # Whoever holds the lock is the only one who can make new references to an array that has none.
+        self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
         """Give an uninitialised aligned array of this shape."""
         n_bytes = math.prod(shape) * np.dtype(dtype).itemsize + ALIGNMENT_BYTES
-        n_known_references = 2  # the list's and the argument's
-        for index in range(len(self._raw)):
-            if self._raw[index].nbytes == n_bytes and sys.getrefcount(self._raw[index]) == n_known_references:
-                return _view(self._raw[index], shape, dtype)
-        raw = np.empty(n_bytes, np.uint8)
-        self._raw = [kept for kept in self._raw if kept.nbytes == n_bytes]  # the size changed: the others are history
-        if (len(self._raw) + 1) * n_bytes <= self._max_bytes:
-            self._raw.append(raw)
+        raws = self._raw
+        with self._lock:
+            for index in range(len(raws)):
+                if raws[index].nbytes == n_bytes and sys.getrefcount(raws[index]) == N_OWN_REFERENCES:
+                    return _view(raws[index], shape, dtype)
+            self._make_room(n_bytes)
+            raw = np.empty(n_bytes, np.uint8)
+            if self._kept_bytes + n_bytes <= self._max_bytes:
+                self._kept_bytes += n_bytes
+                raws.append(raw)
         return _view(raw, shape, dtype)
+
+    def _make_room(self, n_bytes: int) -> None:
+        """Let go of the oldest arrays that nobody refers to, as many as needed."""
+        raws = self._raw
+        if n_bytes > self._max_bytes:
+            return
+        index = 0
+        while self._kept_bytes + n_bytes > self._max_bytes and index < len(raws):
+            if sys.getrefcount(raws[index]) == N_OWN_REFERENCES:
+                self._kept_bytes -= raws.pop(index).nbytes
+            else:
+                index += 1
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays that the pool keeps [bytes]."""
+        return self._kept_bytes
+
+
+shared_pool = ArrayPool(SHARED_POOL_BYTES)
+"""Where gadgets take the arrays that they give away."""

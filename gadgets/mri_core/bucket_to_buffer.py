@@ -14,7 +14,7 @@ from gadgetron.header import Encoding, IsmrmrdHeader
 from gadgetron.limits import LIMITS, check
 from gadgetron.message import Container, GadgetContainerMessage, ParametersMessage
 from gadgetron.properties import Property
-from gadgetron.toolboxes.arrays import ArrayPool
+from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.kspace import AxisGrid, ReadoutPlace, Received, phase_encoding_grid, place_readout
 from gadgetron.types import (
     COUNTERS,
@@ -30,7 +30,6 @@ from gadgetron.types import (
     empty_objects,
 )
 
-POOL_BYTES = 64 * 1024 * 1024
 DIMENSIONS = ("average", "contrast", "phase", "repetition", "set", "segment", "slice", "none", "")
 KEY = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")
 E1, E2, SLICE = (COUNTERS.index(name) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "slice"))
@@ -80,7 +79,6 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
         self._header: IsmrmrdHeader | None = None
-        self._pool = ArrayPool(POOL_BYTES)
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Remember the encodings."""
@@ -173,7 +171,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
         acquisitions, places = self._places(acquisitions, layout)
         readouts = [_readout_place(acquisition.fields, layout) for acquisition in acquisitions]
 
-        data = self._pool.take(shape, np.complex64)
+        data = shared_pool.take(shape, np.complex64)
         lines_shape = (n_loc, n_s, n_n, n_e2, n_e1)
         is_full = len(set(places)) == math.prod(lines_shape) and all(place.n == n_e0 for place in set(readouts))
         if not is_full:

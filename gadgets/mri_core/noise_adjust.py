@@ -13,12 +13,10 @@ from gadgetron.gadget import Gadget2
 from gadgetron.limits import LIMITS
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
 from gadgetron.properties import Property
-from gadgetron.toolboxes.arrays import ArrayPool
+from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.coils import mix_channels
 from gadgetron.toolboxes.noise import NoiseCovariance, noise_scale, parse_noise_covariance, prewhitener
 from gadgetron.types import FLAG_NOISE
-
-POOL_BYTES = 32 * 1024 * 1024
 
 Header = Container[ismrmrd.AcquisitionHeader]
 Readout = Container[Array[np.complex64]]
@@ -63,7 +61,6 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         self._stored: NoiseCovariance | None = None
         self._prewhitener: Array[np.complex64] | None = None
         self._is_decided = False  # set by the first imaging readout
-        self._pool = ArrayPool(POOL_BYTES)
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Read bandwidth and channel names, and a stored covariance if there is one."""
@@ -127,7 +124,7 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         if matrix is not None:
             n_channels = messages[0][1].object.shape[0]
             if n_channels == len(matrix):
-                results = mix_channels([readout.object for _, readout in messages], matrix, self._pool.take)
+                results = mix_channels([readout.object for _, readout in messages], matrix, shared_pool.take)
                 for (_, readout), result in zip(messages, results, strict=True):
                     readout.object = result
                     readout.charge(result.nbytes + BLOCK_OVERHEAD_BYTES)

@@ -10,13 +10,12 @@ import numpy as np
 from gadgetron.gadget import Gadget2
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
 from gadgetron.properties import Property
-from gadgetron.toolboxes.arrays import ArrayPool, owned
+from gadgetron.toolboxes.arrays import owned, shared_pool
 from gadgetron.toolboxes.coils import mix_channels, principal_components
 from gadgetron.types import FLAG_LAST_IN_SLICE, FLAG_NOISE
 
 MAX_BUFFERED = 100
 CENTRAL_SAMPLES = 16
-POOL_BYTES = 32 * 1024 * 1024
 
 Header = Container[ismrmrd.AcquisitionHeader]
 Readout = Container[Array[np.complex64]]
@@ -45,7 +44,6 @@ class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         self._uncombined: list[int] = []
         self._waiting: dict[int, list[tuple[Header, Readout]]] = {}
         self._matrices: dict[tuple[int, int], Array[np.complex64]] = {}  # by slice and number of channels
-        self._pool = ArrayPool(POOL_BYTES)
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Find the channels that stay as they are."""
@@ -124,7 +122,7 @@ class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     def _transform(self, messages: list[tuple[Header, Readout]], slice_index: int) -> None:
         """Transform readouts of equal shape, and pass them on."""
         matrix = self._matrices[slice_index, messages[0][1].object.shape[0]]
-        results = mix_channels([readout.object for _, readout in messages], matrix, self._pool.take)
+        results = mix_channels([readout.object for _, readout in messages], matrix, shared_pool.take)
         for (header, readout), result in zip(messages, results, strict=True):
             readout.object = result
             readout.charge(result.nbytes + BLOCK_OVERHEAD_BYTES)

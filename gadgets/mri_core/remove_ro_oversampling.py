@@ -10,13 +10,12 @@ import numpy as np
 from gadgetron.errors import MalformedMessageError
 from gadgetron.gadget import Gadget2
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
-from gadgetron.toolboxes.arrays import ArrayPool
+from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.readout import crop_readouts, resample_trajectory
 from gadgetron.types import FLAG_NOISE
 
 Readout = Array[np.complex64]
 
-POOL_BYTES = 32 * 1024 * 1024
 ROUNDING = 1e-3  # fields of view come as decimal numbers: 256 / 128.0001 is a ratio of 2
 
 
@@ -33,7 +32,6 @@ class RemoveROOversamplingGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.com
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
         self._ratio = 1.0
-        self._pool = ArrayPool(POOL_BYTES)
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Find the ratio of encoded to recon field of view."""
@@ -88,7 +86,7 @@ class RemoveROOversamplingGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.com
         n_samples: int,
         n_out: int,
     ) -> None:
-        results = crop_readouts([readout.object for _, readout in messages], n_out, self._pool.take)
+        results = crop_readouts([readout.object for _, readout in messages], n_out, shared_pool.take)
         ratio = self._ratio
         n_bytes = results[0].nbytes + BLOCK_OVERHEAD_BYTES
         for (header, readout), result in zip(messages, results, strict=True):

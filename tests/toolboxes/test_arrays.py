@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -39,11 +41,32 @@ def test_the_pool_keeps_no_more_than_its_limit():
     assert sum(kept.nbytes for kept in pool._raw) <= 3000
 
 
-def test_another_size_replaces_what_was_kept():
-    pool = ArrayPool(max_bytes=1 << 20)
+def test_another_size_replaces_what_was_kept_when_there_is_no_room_for_both():
+    pool = ArrayPool(max_bytes=2000)
     pool.take((16, 8), np.complex64)
-    pool.take((2, 3), np.complex64)
-    assert sum(kept.nbytes for kept in pool._raw) < 200
+    lent = pool.take((8, 8), np.complex64)
+    pool.take((16, 10), np.complex64)
+    assert sorted(kept.nbytes - 64 for kept in pool._raw) == [lent.nbytes, 16 * 10 * 8]
+    assert pool.nbytes == sum(kept.nbytes for kept in pool._raw)
+
+
+def test_threads_that_share_a_pool_never_get_the_same_array():
+    pool = ArrayPool(max_bytes=1 << 20)
+    clashes = []
+
+    def work(number):
+        for _ in range(300):
+            array = pool.take((16, 8), np.float32)
+            array[...] = number
+            if not (array == number).all():
+                clashes.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clashes == []
 
 
 def test_views_of_large_blocks_are_copied_and_others_are_not():
