@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetron.toolboxes.arrays import Allocator, empty_aligned
+from gadgetron.toolboxes.arrays import Allocator, empty_aligned, quiet
 from gadgetron.toolboxes.fft import TransformPlan, borrow, centred_blocks
 
 __all__ = ["combine_weighted_phase", "mix_channels", "principal_components", "root_sum_of_squares", "rss_image"]
@@ -18,6 +18,7 @@ BATCH_BYTES = 1024 * 1024
 PLANE_BYTES = 512 * 1024
 
 
+@quiet
 def root_sum_of_squares(images: NDArray[np.complex64]) -> NDArray[np.float32]:
     """Combine channels by the root of the sum of their squared magnitudes.
 
@@ -44,6 +45,7 @@ def _add_squared_magnitude(scratch: NDArray[np.complex64], total: NDArray[np.flo
     np.add(total, parts[..., 1], out=total)
 
 
+@quiet
 def rss_image(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
     """Reconstruct an image from the k-space of several channels: inverse transform, then root sum of squares.
 
@@ -82,6 +84,7 @@ def rss_image(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
     return centred
 
 
+@quiet
 def mix_channels(
     readouts: Sequence[NDArray[np.complex64]], matrix: NDArray[np.complex64], allocate: Allocator = empty_aligned
 ) -> list[NDArray[np.complex64]]:
@@ -116,6 +119,7 @@ def mix_channels(
     return mixed
 
 
+@quiet
 def principal_components(samples: NDArray[np.complex64]) -> NDArray[np.complex64]:
     """Find the channel combinations that carry most of the signal.
 
@@ -137,6 +141,7 @@ def principal_components(samples: NDArray[np.complex64]) -> NDArray[np.complex64
     return vectors[:, ::-1].astype(np.complex64)
 
 
+@quiet
 def combine_weighted_phase(images: NDArray[np.complex64]) -> NDArray[np.complex64]:
     """Combine channels to the root sum of squares, with the phase of their power-weighted sum.
 

@@ -22,7 +22,7 @@ import numpy as np
 import pyfftw
 from numpy.typing import NDArray
 
-from gadgetron.toolboxes.arrays import empty_aligned
+from gadgetron.toolboxes.arrays import empty_aligned, quiet
 
 __all__ = ["PlanCache", "TransformPlan", "borrow", "centred_blocks", "fft", "ifft", "plan_fftw", "warm_up"]
 
@@ -182,6 +182,7 @@ def warm_up(shapes: Iterable[tuple[tuple[int, ...], tuple[int, ...], Direction]]
             continue
 
 
+@quiet
 def _transform(
     x: NDArray[Any], axes: Sequence[int], direction: Direction, out: NDArray[np.complex64] | None
 ) -> NDArray[np.complex64]:

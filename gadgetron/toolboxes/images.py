@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gadgetron.toolboxes.arrays import quiet
+
 __all__ = ["histogram_scale", "percentile_scale", "to_integers"]
 
 HISTOGRAM_PART = 0.99
 
 
+@quiet
 def histogram_scale(image: NDArray[np.float32], max_value: float, n_bins: int) -> float:
     """Find the factor that brings the 99th percentile of an image near a value.
 
@@ -39,6 +42,7 @@ def histogram_scale(image: NDArray[np.float32], max_value: float, n_bins: int) -
     return float(scale) if np.isfinite(scale) else 1.0
 
 
+@quiet
 def percentile_scale(image: NDArray[Any], max_value: float, percentile: float) -> float:
     """Find the factor that brings a percentile of an image's magnitudes to a value.
 
@@ -52,6 +56,7 @@ def percentile_scale(image: NDArray[Any], max_value: float, percentile: float) -
     return max_value / level if np.isfinite(level) and level > 0 else 1.0
 
 
+@quiet
 def to_integers(
     values: NDArray[np.float32], dtype: type[np.integer[Any]], minimum: int, maximum: int
 ) -> NDArray[np.integer[Any]]:

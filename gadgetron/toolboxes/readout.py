@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetron.toolboxes.arrays import Allocator, empty_aligned
+from gadgetron.toolboxes.arrays import Allocator, empty_aligned, quiet
 from gadgetron.toolboxes.fft import BATCH_BYTES, borrow, fft, ifft, plan_fftw
 
 __all__ = ["crop_readouts", "pad_asymmetric_readout", "resample_trajectory"]
@@ -44,6 +44,7 @@ class _CropPlan:
         self._to_kspace.execute()
 
 
+@quiet
 def crop_readouts(
     readouts: Sequence[NDArray[np.complex64]], n_out: int, allocate: Allocator = empty_aligned
 ) -> list[NDArray[np.complex64]]:
