@@ -178,8 +178,11 @@ class PhantomScan:
     def phantom(self) -> NDArray[np.float32]:
         """The object, shape (slices * partitions, y, x)."""
         options = self.options
-        n_cuts = options.n_slices * options.n_partitions
-        heights = None if n_cuts == 1 else 0.8 * numerics.coordinates(n_cuts)
+        heights = None
+        if options.n_partitions > 1:  # the whole object, from its one end to the other
+            heights = numerics.coordinates(options.n_slices * options.n_partitions)
+        elif options.n_slices > 1:  # where there is something to see
+            heights = 0.6 * ((2 * np.arange(options.n_slices) + 1) / options.n_slices - 1)
         return numerics.shepp_logan(options.n_y, options.matrix, heights) * np.float32(options.intensity)
 
     @cached_property

@@ -20,7 +20,9 @@ from gadgetron.dataset import load_images
 from gadgetron.errors import GadgetronError, StorageError
 from gadgetron.phantom import PhantomOptions, PhantomScan, write_phantom
 
-PHANTOM = PhantomOptions(matrix=256, n_coils=8, n_slices=4, n_repetitions=2, noise_calibration=True, intensity=1000.0)
+PHANTOM = PhantomOptions(
+    n_coils=8, n_slices=4, n_repetitions=2, noise_level=0.02, noise_calibration=True, intensity=1000.0
+)
 LISTEN_S = 30.0
 DRAIN_S = 40.0
 LOG_LINES = 20
@@ -54,9 +56,9 @@ def _demonstrate(scan: Path | None, config: str, folder: Path) -> int:
     images = folder / f"{scan.stem}-{Path(config).stem}.h5"
     images.unlink(missing_ok=True)
     log = folder / "daemon.log"
-    print(f"2. Starting the daemon (its log: {log})")
+    print(f"Starting the daemon (its log: {log})")
     with _daemon(log) as port:
-        print(f"3. Streaming {scan} to port {port}, through {config}")
+        print(f"Streaming {scan} to port {port}, through {config}")
         status = _run_client(port, scan, config, images)
     if status:
         raise GadgetronError(f"the client ended with status {status}; the daemon's last words:\n{_last_lines(log)}")
@@ -66,7 +68,7 @@ def _demonstrate(scan: Path | None, config: str, folder: Path) -> int:
 def _simulate(path: Path) -> None:
     options = PHANTOM
     print(
-        f"1. Simulating a scan: {options.matrix} x {options.n_y}, {options.n_coils} coils, {options.n_slices} slices, "
+        f"Simulating a scan: {options.matrix} x {options.n_y}, {options.n_coils} coils, {options.n_slices} slices, "
         f"{options.n_repetitions} repetitions"
     )
     progress = partial(tqdm, total=PhantomScan(options).n_acquisitions, unit=" readouts", leave=False)
@@ -112,23 +114,23 @@ def _show(scan: Path, images: Path) -> int:
     found = load_images(images)
     sizes = sorted({image.data.shape for image in found})
     picture = images.with_suffix(".png")
-    print(f"4. {len(found)} images came back, (channels, z, y, x) = {', '.join(map(str, sizes))}")
-    print(f"     images   {images}")
+    print(f"\n{len(found)} images came back, (channels, z, y, x) = {', '.join(map(str, sizes))}")
+    print(f"  images   {images}")
     try:
         write_picture(images, picture)
-        print(f"     picture  {picture}")
+        print(f"  picture  {picture}")
     except ModuleNotFoundError:
-        print("     no picture: pip install 'gadgetron[pictures]'")
+        print("  no picture: pip install 'gadgetron[pictures]'")
     programs = Path(os.path.relpath(Path(sys.executable).parent))
     print(
         f"""
 What to try next:
-  make demo SCAN=file.h5 CONFIG=default.xml                     your own scan
-  {programs}/gadgetron_info default.xml                         what that chain does, and its properties
-  {programs}/gadgetron                                          the daemon on port 9002; and from another terminal
-  {programs}/gadgetron_ismrmrd_client -f {scan} -o out.h5
-  {programs}/gadgetron_phantom --help                           other scans to simulate
-  docs/                                                         write your first gadget, and more"""
+  your own scan                  make demo SCAN=file.h5 CONFIG=default.xml
+  what the chain does            {programs}/gadgetron_info default.xml
+  other simulated scans          {programs}/gadgetron_phantom --help
+  the daemon, by itself          {programs}/gadgetron
+  a client for it                {programs}/gadgetron_ismrmrd_client -f {scan} -o out.h5
+  your first gadget              docs/"""
     )
     return 0
 
