@@ -61,7 +61,7 @@ def _demonstrate(scan: Path | None, config: str, folder: Path) -> int:
         print(f"Streaming {scan} to port {port}, through {config}")
         status = _run_client(port, scan, config, images)
     if status:
-        raise GadgetronError(f"the client ended with status {status}; the daemon's last words:\n{_last_lines(log)}")
+        raise GadgetronError(f"the client ended with status {status}; what the daemon has to say is in {log}")
     return _show(scan, images)
 
 
@@ -114,7 +114,9 @@ def _show(scan: Path, images: Path) -> int:
     found = load_images(images)
     sizes = sorted({image.data.shape for image in found})
     picture = images.with_suffix(".png")
-    print(f"\n{len(found)} images came back, (channels, z, y, x) = {', '.join(map(str, sizes))}")
+    print(
+        f"\n{len(found)} image{'s' if len(found) > 1 else ''} came back, (channels, z, y, x) = {', '.join(map(str, sizes))}"
+    )
     print(f"  images   {images}")
     try:
         write_picture(images, picture)
