@@ -11,9 +11,9 @@ from gadgetron.limits import check
 from gadgetron.message import GadgetContainerMessage, MessageBlock, as_container_message
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.message_types import MessageType
+from gadgetron.meta import parse_meta, serialize_meta
 from gadgetron.protocol.message_ids import MessageID
 from gadgetron.protocol.wire import U16, U32, U64, read_bytes_u32, read_bytes_u64, text_of
-from readers_writers.meta import parse_meta, serialize_meta
 
 if TYPE_CHECKING:
     from gadgetron.protocol.byte_stream import ByteStream

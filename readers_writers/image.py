@@ -18,6 +18,7 @@ from gadgetron.message import (
 )
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.message_types import MessageType
+from gadgetron.meta import parse_meta, serialize_meta
 from gadgetron.protocol.arrays import (
     IMAGE_DATA_TYPES,
     IMAGE_DTYPE_NAMES,
@@ -28,7 +29,6 @@ from gadgetron.protocol.arrays import (
 )
 from gadgetron.protocol.message_ids import MessageID
 from gadgetron.protocol.wire import U16, U64, read_bytes_u64
-from readers_writers.meta import parse_meta, serialize_meta
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,13 +11,13 @@ import pytest
 
 from gadgetron.errors import LimitExceeded, MalformedMessageError
 from gadgetron.message import GadgetContainerMessage, MessageBlock, make_message
+from gadgetron.meta import parse_meta, serialize_meta
 from gadgetron.protocol.byte_stream import MemoryStream
 from readers_writers.acquisition import AcquisitionReader, AcquisitionWriter
 from readers_writers.dependency_query import DependencyQueryReader, DependencyQueryWriter
 from readers_writers.dicom import DicomImageWriter
 from readers_writers.image import MRIImageReader, MRIImageWriter
 from readers_writers.legacy_image import MRIImageWriterFLOAT
-from readers_writers.meta import parse_meta, serialize_meta
 from readers_writers.text import TextWriter
 from readers_writers.waveform import WaveformWriter
 from tests.readers_writers.messages import acquisition, image, meta, objects, read_back, waveform, written
