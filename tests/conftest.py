@@ -9,13 +9,16 @@ import threading
 import time
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import ismrmrd  # noqa: F401 - resets the warning filters when it is imported; here that happens before any test
 import numpy as np
 import pytest
 from tqdm import tqdm
+
+from tests.servers import InProcessServer
 
 tqdm.monitor_interval = 0  # its watchdog thread outlives every progress bar
 
@@ -102,6 +105,31 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     seed = int(os.environ.get("RNG_SEED", zlib.crc32(request.node.nodeid.encode())))
     request.node.user_properties.append(("rng_seed", seed))
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., InProcessServer]]:
+    """Start servers in this process, each on a free port: `start_server(handshake_deadline_s=0.1)` sets limits."""
+    with ExitStack() as servers:
+        yield lambda **options: servers.enter_context(InProcessServer(**options))
+
+
+@pytest.fixture
+def server(start_server: Callable[..., InProcessServer]) -> InProcessServer:
+    """A server in this process, on a free port, with the default limits."""
+    return start_server()
+
+
+@pytest.fixture
+def full_counts(request: pytest.FixtureRequest) -> bool:
+    """Whether counts are to be the full ones of the reliability goals, not samples (`make reliability`)."""
+    return os.environ.get("RELIABILITY") == "full" or bool(request.config.getoption("--full-counts"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full-counts", action="store_true", help="run the reliability tests with their full counts, not samples"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
