@@ -57,19 +57,27 @@ class StagedFiles:
         StorageError
             If there is a file of one of the names: runs are not mixed. None of the names has changed then.
         """
-        given: list[Path] = []
+        taken: list[Path] = []
         try:
             for name in self._names:
-                target = self._folder / name
-                target.hardlink_to(self._staging / name)
-                given.append(target)
+                self._take_name(self._folder / name)
+                taken.append(self._folder / name)
+            for target in taken:
+                (self._staging / target.name).replace(target)
         except OSError as err:
-            for target in given:
+            raise StorageError(f"{self._folder}: {err.strerror} — naming the files") from err
+        except StorageError:
+            for target in taken:
                 target.unlink()
-            what = "exists already — runs are not mixed: name another group (-G)" if target.exists() else err.strerror
-            raise StorageError(f"{target.name}: {what}") from err
+            raise
         finally:
             self.discard()
+
+    def _take_name(self, target: Path) -> None:
+        try:
+            target.open("xb").close()
+        except FileExistsError as err:
+            raise StorageError(f"{target.name}: exists already — runs are not mixed: name another group (-G)") from err
 
     def discard(self) -> None:
         """Remove the hidden folder and what is in it. More calls do nothing."""
