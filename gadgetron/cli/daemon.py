@@ -18,6 +18,7 @@ import structlog
 
 from gadgetron import __version__
 from gadgetron.configuration.global_config import GlobalConfiguration, load_global_configuration
+from gadgetron.configuration.schema import preload
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.environment import Environment, default_working_directory
 from gadgetron.errors import GadgetronError
@@ -193,6 +194,9 @@ def _serve(
             parser.error(f"GADGETRON_PORT is {os.environ['GADGETRON_PORT']!r}: expected a number from 0 to 65535")
     if port is None:
         port = global_configuration.port if global_configuration.port is not None else DEFAULT_PORT
+    for notice in global_configuration.notices:
+        log.warning("configuration.notice", text=notice)
+    preload()  # the schemas, so that the first client does not wait for them
     acceptor = GadgetServerAcceptor(environment, host, port)
     return _run_until_signal(acceptor, options.port_file)
 

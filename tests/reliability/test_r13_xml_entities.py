@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+from gadgetron.configuration import xml_safe
 from gadgetron.configuration.parse import parse_configuration
 from gadgetron.configuration.schema import preload
 from gadgetron.configuration.xml_safe import parse_xml
@@ -35,8 +36,9 @@ OPENINGS = ("open", "socket.connect", "socket.getaddrinfo", "urllib.Request", "o
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("name", DTDS)
-def test_r13_a_doctype_is_refused_without_reading_it(name, encoding):
+def test_r13_a_doctype_is_refused_without_reading_it(name, encoding, monkeypatch):
     data = DTDS[name].encode(encoding)
+    monkeypatch.setattr(xml_safe, "_Builder", None)  # expat goes on after a handler raised: it may not even see a DTD
     with recorded(*OPENINGS) as events, pytest.raises(ConfigurationError, match="DOCTYPE"):
         parse_xml(data, max_bytes=LIMITS.max_header_bytes, what="document")
     assert events == []
