@@ -80,8 +80,9 @@ def crop_readouts(
         out = allocate((size, n_coils, n_out), np.complex64)
         with borrow(_CropPlan, size, n_coils, n_samples, n_out) as plan:
             for row, readout in zip(plan.buffer, chunk, strict=False):
-                np.multiply(readout, scale, out=row)
+                row[...] = readout
             plan.execute(out)
+        np.multiply(out.view(np.float32), scale, out=out.view(np.float32))
         results.extend(out[: len(chunk)])
     return results
 
