@@ -81,7 +81,8 @@ class AcquisitionAccumulateTriggerGadget(
                 self._add_waveform(Waveform(head, owned(data_block.object)))
                 continue
             fields = acquisition.fields
-            if fields.flags & FLAGS_NOT_IMAGING:
+            is_data, is_reference = _membership(fields.flags)
+            if not is_data and not is_reference:
                 self._n_dropped += 1
                 continue
             if by_count:
@@ -91,7 +92,9 @@ class AcquisitionAccumulateTriggerGadget(
                 if self._previous is not None and value != self._previous:
                     self._send_buckets()
                 self._previous = value
-            self._add(acquisition, 0 if sorting is None else fields.idx[sorting])
+            bucket = self._bucket(0 if sorting is None else fields.idx[sorting])
+            self._take(acquisition)
+            bucket.add(acquisition, is_data=is_data, is_reference=is_reference)
 
     def _trigger_by_count(self) -> None:
         wanted = self.n_acquisitions_before_ongoing_trigger if self._n_triggers else self.n_acquisitions_before_trigger
@@ -99,21 +102,18 @@ class AcquisitionAccumulateTriggerGadget(
             self._send_buckets()
         self._n_since_trigger += 1
 
-    def _add(self, acquisition: Acquisition, sorting_index: int) -> None:
-        flags = acquisition.fields.flags
-        is_data = not flags & (FLAG_CALIBRATION | FLAG_PHASE_CORRECTION)
-        is_reference = bool(flags & (FLAG_CALIBRATION | FLAG_CALIBRATION_AND_IMAGING))
-        if not is_data and not is_reference:
-            self._n_dropped += 1
-            return
+    def _bucket(self, sorting_index: int) -> AcquisitionBucket:
+        bucket = self._buckets.get(sorting_index)
+        if bucket is None:
+            bucket = self._buckets[sorting_index] = AcquisitionBucket()
+        return bucket
+
+    def _take(self, acquisition: Acquisition) -> None:
+        """Make an acquisition our own, and count its memory."""
         acquisition.data = owned(acquisition.data)
         if acquisition.trajectory is not None:
             acquisition.trajectory = owned(acquisition.trajectory)
         self._count_bytes(acquisition.data.nbytes)
-        bucket = self._buckets.get(sorting_index)
-        if bucket is None:
-            bucket = self._buckets[sorting_index] = AcquisitionBucket()
-        bucket.add(acquisition, is_data=is_data, is_reference=is_reference)
 
     def _add_waveform(self, waveform: Waveform) -> None:
         self._count_bytes(waveform.data.nbytes)
@@ -151,6 +151,14 @@ class AcquisitionAccumulateTriggerGadget(
 
 def _counter_index(dimension: str) -> int | None:
     return COUNTERS.index(dimension) if dimension in COUNTERS else None
+
+
+def _membership(flags: int) -> tuple[bool, bool]:
+    """Tell whether a readout is imaging data, and whether it is calibration."""
+    if flags & FLAGS_NOT_IMAGING:
+        return False, False
+    is_reference = bool(flags & (FLAG_CALIBRATION | FLAG_CALIBRATION_AND_IMAGING))
+    return not flags & (FLAG_CALIBRATION | FLAG_PHASE_CORRECTION), is_reference
 
 
 def _unpack(message: MessageBlock) -> tuple[Any, GadgetContainerMessage[Any], Acquisition | None]:

@@ -111,7 +111,7 @@ def header_xml(
     n_encodings: int = 1,
     more: str = "",
 ) -> str:
-    """Write an ISMRMRD header. Limits are (minimum, maximum, center); those of the phase encoding follow from the matrix."""
+    """Write an ISMRMRD header. Limits are (minimum, maximum, center); by default they follow from the matrix."""
     recon = recon or matrix
     fov = fov or tuple(float(n) for n in matrix)  # type: ignore[assignment]
     recon_fov = recon_fov or tuple(float(n) for n in recon)  # type: ignore[assignment]

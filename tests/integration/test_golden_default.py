@@ -1,4 +1,4 @@
-"""default.xml and its kin against what the C++ Gadgetron computes, and against plain NumPy, on its phantoms and on real scans."""
+"""default.xml and its kin against what the C++ Gadgetron computes, and against plain NumPy: phantoms and real scans."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scan_file(name: str) -> Path:
 def golden_series(configuration: str, scan: str):
     with h5py.File(reference_file("golden", "images", f"{configuration}__{scan}.h5")) as file:
         group = file["out/image_0"]
-        return group["data"][...], group["header"][...], [text for text in group["attributes"][...]]
+        return group["data"][...], group["header"][...], list(group["attributes"][...])
 
 
 def differing_fields(header: ismrmrd.ImageHeader, golden: np.void) -> list[str]:

@@ -12,7 +12,8 @@ from tests.gadgets.support import complex_noise, reference_image, relative_diffe
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 1, 1), (1, 1, 8, 8), (3, 1, 9, 7), (16, 1, 64, 48), (2, 5, 6, 7), (64, 1, 16, 16), (3, 4, 128, 160)]
+    "shape",
+    [(1, 1, 1, 1), (1, 1, 8, 8), (3, 1, 9, 7), (16, 1, 64, 48), (2, 5, 6, 7), (64, 1, 16, 16), (3, 4, 128, 160)],
 )
 def test_rss_image_equals_numpy(shape, rng):
     kspace = complex_noise(rng, *shape)

@@ -1,3 +1,4 @@
+import math
 import threading
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_empty_arrays_and_no_axes_are_left_alone(rng):
 
 @given(lengths=st.lists(st.integers(1, 7), min_size=1, max_size=3))
 def test_centred_blocks_are_fftshift_and_ifftshift(lengths):
-    x = np.arange(np.prod(lengths)).reshape(lengths)
+    x = np.arange(math.prod(lengths)).reshape(lengths)
     shifted, unshifted = np.empty_like(x), np.empty_like(x)
     for centred, corner in centred_blocks(lengths):
         shifted[centred] = x[corner]

@@ -16,7 +16,9 @@ def test_a_few_bright_pixels_do_not_matter():
     assert histogram_scale(image, 2048, 100) * 1.0 == pytest.approx(2048 / 2, rel=0.5)
 
 
-@pytest.mark.parametrize("image", [np.zeros(9), np.full(9, np.nan), np.array([1.0, np.inf]), np.empty(0), np.full(3, -1.0)])
+@pytest.mark.parametrize(
+    "image", [np.zeros(9), np.full(9, np.nan), np.array([1.0, np.inf]), np.empty(0), np.full(3, -1.0)]
+)
 def test_images_without_a_brightest_pixel_keep_their_scale(image):
     assert histogram_scale(image.astype(np.float32), 2048, 100) == 1.0
 

@@ -19,7 +19,9 @@ def test_full_sampling_fills_the_matrix():
 
 def test_the_center_of_the_limits_goes_to_the_center_of_the_matrix():
     limits = {"kspace_encoding_step_1": (0, 11, 4)}
-    grid = phase_encoding_grid(encoding(limits=limits, parallel=PARALLEL.format(mode="embedded")), 1, ALL, for_reference=False)
+    grid = phase_encoding_grid(
+        encoding(limits=limits, parallel=PARALLEL.format(mode="embedded")), 1, ALL, for_reference=False
+    )
     assert (grid.size, grid.offset, grid.first, grid.center, grid.last) == (16, 4, 4, 8, 15)
 
 

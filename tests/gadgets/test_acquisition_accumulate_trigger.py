@@ -1,0 +1,152 @@
+import ismrmrd
+import numpy as np
+import pytest
+
+from gadgetron.errors import MalformedMessageError, PropertyError
+from gadgetron.message import make_message
+from gadgets.mri_core.acquisition_accumulate_trigger import AcquisitionAccumulateTriggerGadget
+from tests.gadgets.support import acquisition, complex_noise, is_quiet_after_abort, objects, run
+
+
+def lines(rng, *counters, n_coils=1, n_samples=4):
+    return [acquisition(complex_noise(rng, n_coils, n_samples), scan_counter=i, **c) for i, c in enumerate(counters)]
+
+
+def buckets(messages, **properties):
+    return [objects(m)[0] for m in run(AcquisitionAccumulateTriggerGadget(**properties), messages)]
+
+
+def test_without_a_trigger_everything_comes_at_the_end(rng):
+    (bucket,) = buckets(lines(rng, {}, {"slice": 3}, {"repetition": 9}))
+    assert [a.fields.scan_counter for a in bucket.data] == [0, 1, 2]
+    assert not bucket.reference
+
+
+def test_nothing_is_sent_before_the_trigger(rng):
+    gadget = AcquisitionAccumulateTriggerGadget(trigger_dimension="repetition")
+    assert run(gadget, lines(rng, {}, {"slice": 3}), close=None) == []
+    assert len(run(gadget, lines(rng, {"repetition": 1}), close=None)) == 1
+
+
+@pytest.mark.parametrize("dimension", ["repetition", "slice", "kspace_encode_step_1", "segment"])
+def test_a_change_of_the_counter_sends_what_came_before_it(dimension, rng):
+    result = buckets(lines(rng, *({dimension: value} for value in (0, 0, 1, 0, 0))), trigger_dimension=dimension)
+    assert [[a.fields.scan_counter for a in bucket.data] for bucket in result] == [[0, 1], [2], [3, 4]]
+
+
+def test_user_counters_trigger_too(rng):
+    messages = lines(rng, {}, {}, {})
+    objects(messages[2])[0].idx.user[5] = 1
+    assert [len(b.data) for b in buckets(messages, trigger_dimension="user_5")] == [2, 1]
+
+
+def test_buckets_are_sent_in_the_order_of_the_sorting_index(rng):
+    counters = [{"slice": s, "repetition": r} for r in (0, 1) for s in (2, 0, 1, 2)]
+    result = buckets(lines(rng, *counters), trigger_dimension="repetition", sorting_dimension="slice")
+    assert [b.data[0].fields.idx[3] for b in result] == [0, 1, 2, 0, 1, 2]
+    assert [len(b.data) for b in result] == [1, 1, 2, 1, 1, 2]
+
+
+def test_counting_triggers_have_a_first_and_a_later_number(rng):
+    result = buckets(
+        lines(rng, *({} for _ in range(10))),
+        trigger_dimension="n_acquisitions",
+        n_acquisitions_before_trigger=4,
+        n_acquisitions_before_ongoing_trigger=3,
+    )
+    assert [len(b.data) for b in result] == [4, 3, 3]
+
+
+def test_calibration_is_reference_and_may_be_data(rng):
+    only, both = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+    (bucket,) = buckets(lines(rng, {"flags": (only,)}, {"flags": (both,)}, {}))
+    assert [a.fields.scan_counter for a in bucket.reference] == [0, 1]
+    assert [a.fields.scan_counter for a in bucket.data] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
+        ismrmrd.ACQ_IS_PHASECORR_DATA,
+        ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+        ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+        ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
+        ismrmrd.ACQ_IS_NAVIGATION_DATA,
+        ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
+    ],
+)
+def test_what_is_no_imaging_data_is_dropped_and_does_not_trigger(flag, rng):
+    messages = lines(rng, {}, {"flags": (flag,), "repetition": 5}, {})
+    (bucket,) = buckets(messages, trigger_dimension="repetition")
+    assert [a.fields.scan_counter for a in bucket.data] == [0, 2]
+    assert buckets(lines(rng, {"flags": (flag,)})) == []
+
+
+def waveform(value):
+    head = ismrmrd.WaveformHeader()
+    head.channels, head.number_of_samples = 1, 3
+    return make_message(head, np.full((1, 3), value, np.uint32))
+
+
+def test_waveforms_go_with_the_first_bucket_of_a_trigger(rng):
+    a, b, c = lines(rng, {"slice": 0}, {"slice": 1}, {"slice": 0, "repetition": 1})
+    messages = [waveform(1), a, b, waveform(2), c, waveform(3)]
+    result = buckets(messages, trigger_dimension="repetition", sorting_dimension="slice")
+    assert [[w.data[0, 0] for w in bucket.waveforms] for bucket in result] == [[1, 2], [], [3]]
+
+
+def test_waveforms_without_readouts_give_no_bucket():
+    assert buckets([waveform(1)]) == []
+
+
+def test_readouts_that_are_views_of_a_receive_block_are_copied(rng):
+    block = np.zeros(3 << 20, np.uint8)
+    view = block[342 : 342 + 4 * 8 * 8].view(np.complex64).reshape(4, 8)
+    (bucket,) = buckets([acquisition(view)])
+    assert not np.shares_memory(bucket.data[0].data, block)
+
+
+def test_statistics_count_by_encoding_space(rng):
+    messages = lines(rng, {"slice": 2}, {"slice": 5}, {"slice": 9, "encoding_space_ref": 1})
+    (bucket,) = buckets(messages)
+    assert bucket.data_stats[0].slice == (2, 5)
+    assert bucket.data_stats[0].span("slice") == 4
+    assert bucket.data_stats[1].slice == (9,)
+    with pytest.raises(AttributeError):
+        bucket.data_stats[0].slices  # noqa: B018
+
+
+def test_a_promised_trajectory_that_is_missing_names_the_field(rng):
+    message = acquisition(complex_noise(rng, 1, 8))
+    objects(message)[0].trajectory_dimensions = 2
+    with pytest.raises(MalformedMessageError, match="trajectory_dimensions \\(2\\)"):
+        buckets([message])
+
+
+def test_a_trajectory_of_another_length_names_it(rng):
+    message = acquisition(complex_noise(rng, 1, 8), trajectory=np.zeros((7, 2), np.float32))
+    with pytest.raises(MalformedMessageError, match="trajectory"):
+        buckets([message])
+
+
+def test_data_that_contradicts_its_header_is_refused(rng):
+    message = acquisition(complex_noise(rng, 2, 8))
+    objects(message)[0].active_channels = 3
+    with pytest.raises(MalformedMessageError, match="active_channels"):
+        buckets([message])
+
+
+def test_an_unknown_dimension_is_a_property_error():
+    with pytest.raises(PropertyError, match="trigger_dimension"):
+        AcquisitionAccumulateTriggerGadget(trigger_dimension="slyce")
+
+
+def test_other_messages_pass_by(rng):
+    other = make_message("text")
+    assert run(AcquisitionAccumulateTriggerGadget(), [other]) == [other]
+
+
+def test_an_empty_stream_and_an_abort_give_nothing(rng):
+    assert buckets([]) == []
+    assert is_quiet_after_abort(AcquisitionAccumulateTriggerGadget(), lines(rng, {}, {}))
