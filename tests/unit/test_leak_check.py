@@ -1,5 +1,6 @@
 """The check that every test goes through finds what it is there to find."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -50,10 +51,13 @@ def test_an_open_socket_is_found(found_now):
 
 
 def test_a_child_is_found_alive_and_as_a_zombie(found_now):
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert "input()" in found_now()
-    child.stdin.close()
-    threading.Event().wait(0.1)
-    assert f"children {{{child.pid}" in found_now()
-    child.wait()
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    try:
+        assert f"children {{{child.pid}" in found_now()
+        child.stdin.close()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has taken note
+        assert f"children {{{child.pid}: '(zombie)'" in found_now()
+    finally:
+        child.stdin.close()
+        child.wait()
     assert found_now() == ""
