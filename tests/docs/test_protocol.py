@@ -60,7 +60,7 @@ def test_the_flags_and_counters_are_those_of_ismrmrd() -> None:
     section = TEXT.partition("`idx` holds")[2].partition("\n## ")[0]
     counters = re.split(r",\s+", section.partition("in this order, ")[2].partition(", and user")[0])
     assert counters == [name for name, _ in ismrmrd.EncodingCounters._fields_][:-1]
-    flags = re.findall(r"(\d+)\s+(ACQ_\w+)", section)
+    flags = re.findall(r"(\d+)(?: is)?\s+(ACQ_\w+)", section)
     assert len(flags) == 4
     assert all(getattr(ismrmrd, name) == int(number) for number, name in flags)
 
