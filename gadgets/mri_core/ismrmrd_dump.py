@@ -16,7 +16,7 @@ from gadgetron.gadget import Gadget2
 from gadgetron.message import Array, Container, ParametersMessage
 from gadgetron.properties import Property
 
-MAX_NAME_CHARACTERS = 120
+MAX_NAME_CHARACTERS = 80
 MAX_FILES_OF_A_NAME = 10_000
 
 

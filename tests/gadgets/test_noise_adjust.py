@@ -1,0 +1,173 @@
+import json
+import struct
+
+import ismrmrd
+import numpy as np
+import pytest
+
+from gadgetron.errors import MalformedMessageError, StorageError
+from gadgetron.message import make_message
+from gadgets.mri_core.noise_adjust import NoiseAdjustGadget
+from tests.gadgets.support import (
+    Controller,
+    acquisition,
+    complex_noise,
+    header_xml,
+    is_quiet_after_abort,
+    objects,
+    relative_difference,
+    run,
+)
+
+NOISE = (ismrmrd.ACQ_IS_NOISE_MEASUREMENT,)
+SYSTEM = (
+    "<acquisitionSystemInformation><relativeReceiverNoiseBandwidth>0.5</relativeReceiverNoiseBandwidth>"
+    "<coilLabel><coilNumber>1</coilNumber><coilName>right</coilName></coilLabel>"
+    "<coilLabel><coilNumber>0</coilNumber><coilName>left</coilName></coilLabel>"
+    "<coilLabel><coilNumber>2</coilNumber><coilName>top</coilName></coilLabel></acquisitionSystemInformation>"
+)
+HEADER = header_xml(more=SYSTEM)
+
+
+def correlated_noise(rng, n_samples, n_coils=3):
+    mixing = np.array([[2, 0.5j, 0], [0.3, 1, 0.2j], [1, 0, 5]])[:n_coils, :n_coils]
+    return (mixing @ complex_noise(rng, n_coils, n_samples)).astype(np.complex64)
+
+
+def noise_readouts(rng, n=8, n_samples=512, **fields):
+    return [acquisition(correlated_noise(rng, n_samples), flags=NOISE, **fields) for _ in range(n)]
+
+
+def test_noise_is_consumed_and_the_rest_becomes_white(rng):
+    imaging = [acquisition(correlated_noise(rng, 512), scan_counter=i) for i in range(40)]
+    results = run(NoiseAdjustGadget(), [*noise_readouts(rng), *imaging], HEADER)
+    assert [objects(message)[0].scan_counter for message in results] == list(range(40))
+    white = np.concatenate([objects(message)[1] for message in results], axis=1)
+    np.testing.assert_allclose(np.cov(white), np.eye(3), atol=0.1)
+
+
+def test_the_whitener_is_that_of_the_measured_covariance(rng):
+    noise = noise_readouts(rng, sample_time_us=5.0)
+    samples = np.concatenate([objects(message)[1] for message in noise], axis=1).astype(complex)
+    data = complex_noise(rng, 3, 20)
+    (message,) = run(NoiseAdjustGadget(), [*noise, acquisition(data.copy(), sample_time_us=10.0)], HEADER)
+    covariance = samples.conj() @ samples.T / (samples.shape[1] - 1)
+    whitener = np.linalg.inv(np.linalg.cholesky(covariance).conj().T) * np.sqrt(2 * 10 / 5 * 0.5)
+    assert relative_difference(objects(message)[1], whitener.T @ data) < 1e-5
+
+
+def test_the_dwell_time_can_be_set(rng):
+    def result(**properties):
+        generator = np.random.default_rng(3)
+        noise = noise_readouts(generator, sample_time_us=5.0)
+        imaging = acquisition(complex_noise(generator, 3, 8), sample_time_us=5.0)
+        return objects(run(NoiseAdjustGadget(**properties), [*noise, imaging], HEADER)[0])[1]
+
+    assert relative_difference(result(noise_dwell_time_us_preset=1.25), 2 * result()) < 1e-5
+
+
+def test_without_noise_readouts_pass_unchanged(rng):
+    data = complex_noise(rng, 3, 8)
+    (message,) = run(NoiseAdjustGadget(), [acquisition(data)], header_xml())
+    assert objects(message)[1] is data
+
+
+def test_noise_after_the_first_image_line_is_dropped(rng):
+    data = complex_noise(rng, 3, 8)
+    messages = [acquisition(data), *noise_readouts(rng), acquisition(data)]
+    results = run(NoiseAdjustGadget(), messages, HEADER)
+    assert [objects(message)[1] is data for message in results] == [True, True]
+
+
+def test_nothing_is_adjusted_if_not_wanted(rng):
+    data = complex_noise(rng, 3, 8)
+    gadget = NoiseAdjustGadget(perform_noise_adjust=False)
+    (message,) = run(gadget, [*noise_readouts(rng), acquisition(data)], HEADER)
+    assert objects(message)[1] is data
+
+
+def test_readouts_of_another_coil_count_pass_or_fail(rng):
+    data = complex_noise(rng, 2, 8)
+    (message,) = run(NoiseAdjustGadget(), [*noise_readouts(rng), acquisition(data)], HEADER)
+    assert objects(message)[1] is data
+    with pytest.raises(MalformedMessageError, match="active_channels \\(2\\): 3 expected"):
+        run(NoiseAdjustGadget(pass_nonconformant_data=False), [*noise_readouts(rng), acquisition(data)], HEADER)
+
+
+def test_a_coil_count_that_changes_within_the_noise_names_the_field(rng):
+    messages = [*noise_readouts(rng), acquisition(complex_noise(rng, 2, 8), flags=NOISE)]
+    with pytest.raises(MalformedMessageError, match="active_channels"):
+        run(NoiseAdjustGadget(), messages, HEADER)
+
+
+def test_some_channels_are_only_scaled(rng):
+    data = complex_noise(rng, 3, 8)
+    gadget = NoiseAdjustGadget(scale_only_channels_by_name="right, nobody")
+    (message,) = run(gadget, [*noise_readouts(rng), acquisition(data.copy())], HEADER)
+    ratio = objects(message)[1][1] / data[1]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+
+
+def test_noise_that_is_no_noise_changes_nothing(rng):
+    copies = np.repeat(complex_noise(rng, 1, 64), 3, axis=0)
+    data = complex_noise(rng, 3, 8)
+    (message,) = run(NoiseAdjustGadget(), [acquisition(copies, flags=NOISE), acquisition(data)], HEADER)
+    assert objects(message)[1] is data
+
+
+def write_covariance(path, matrix, labels):
+    meta = json.dumps({"labels": labels, "noiseDwellTimeUs": 0.0}).encode()
+    head = struct.pack("<6sIIIQQQ", b"SFNDAM", 1, 7, 2, *matrix.shape, len(meta))
+    path.write_bytes(head + matrix.T.astype(np.complex64).tobytes() + meta)
+
+
+def test_a_stored_covariance_wins_and_follows_the_channel_names(tmp_path, rng):
+    write_covariance(tmp_path / "noise", np.diag([4.0, 1.0, 25.0]), ["right", "top", "left"])
+    data = complex_noise(rng, 3, 8)
+    controller = Controller(noisecovariancein=str(tmp_path / "noise"))
+    (message,) = run(
+        NoiseAdjustGadget(), [*noise_readouts(rng), acquisition(data.copy())], HEADER, controller=controller
+    )
+    expected = data / np.array([[5.0], [2.0], [1.0]])  # left, right, top
+    assert relative_difference(objects(message)[1], expected) < 1e-6
+
+
+def test_a_stored_covariance_of_other_channels_is_refused(tmp_path, rng):
+    write_covariance(tmp_path / "noise", np.eye(3), ["a", "b", "c"])
+    controller = Controller(noisecovariancein=str(tmp_path / "noise"))
+    with pytest.raises(MalformedMessageError, match="coilLabel"):
+        run(NoiseAdjustGadget(), [acquisition(complex_noise(rng, 3, 8))], HEADER, controller=controller)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"SFNDAM"])
+def test_a_stored_covariance_that_cannot_be_read_is_an_error_without_a_path(content, tmp_path):
+    if content is not None:
+        (tmp_path / "noise").write_bytes(content)
+    controller = Controller(noisecovariancein=str(tmp_path / "noise"))
+    with pytest.raises(StorageError, match="noisecovariancein") as raised:
+        run(NoiseAdjustGadget(), [], HEADER, controller=controller)
+    assert str(tmp_path) not in raised.value.client_text
+
+
+def test_a_missing_dependency_is_a_warning_with_its_id(capsys):
+    measurement = (
+        "<measurementInformation><measurementDependency><dependencyType>Noise</dependencyType>"
+        "<measurementID>id_4711</measurementID></measurementDependency></measurementInformation>"
+    )
+    run(NoiseAdjustGadget(), [], header_xml(more=measurement))
+    output = "".join(capsys.readouterr())
+    assert "noise_dependency.not_found" in output
+    assert "id_4711" in output
+
+
+def test_order_is_kept_when_shapes_mix_and_others_pass_by(rng):
+    messages = [acquisition(complex_noise(rng, 3, 8 + i % 2), scan_counter=i) for i in range(20)]
+    other = make_message(1)
+    results = run(NoiseAdjustGadget(), [*noise_readouts(rng), *messages[:9], other, *messages[9:]], HEADER)
+    assert results.pop(9) is other
+    assert [objects(message)[0].scan_counter for message in results] == list(range(20))
+
+
+def test_an_empty_stream_and_an_abort_give_nothing(rng):
+    assert run(NoiseAdjustGadget(), [], HEADER) == []
+    assert is_quiet_after_abort(NoiseAdjustGadget(), noise_readouts(rng), HEADER)
