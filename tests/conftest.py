@@ -16,11 +16,16 @@ from pathlib import Path
 import ismrmrd  # noqa: F401 - resets the warning filters when it is imported; here that happens before any test
 import numpy as np
 import pytest
+from hypothesis import settings
 from tqdm import tqdm
 
 from tests.servers import InProcessServer
 
 tqdm.monitor_interval = 0  # its watchdog thread outlives every progress bar
+
+# A shared machine may be slow at any moment; what fails in CI must fail again on a desk.
+settings.register_profile("gadgetron", deadline=None, print_blob=True, derandomize="CI" in os.environ)
+settings.load_profile("gadgetron")
 
 LEAK_DEADLINE_S = 3.0
 
