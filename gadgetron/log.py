@@ -54,7 +54,7 @@ def configure_logging(level: str = "info", *, as_json: bool = False, stream: Tex
 
 
 class _Output:
-    """Where records go. One that cannot be written is lost and counted: a full disk or a closed pipe ends no session."""
+    """Where records go. One that cannot be written is lost and counted: a full disk ends no session."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -54,3 +54,4 @@ class GadgetMessageWriter:
         """Write several messages in order; override where that is cheaper than one by one."""
         for message in messages:
             self.write(stream, message)
+            stream.mark_message()

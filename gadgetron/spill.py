@@ -14,8 +14,8 @@ from gadgetron.protocol.byte_stream import ByteStream
 class SpillFile(ByteStream):
     """A first-in first-out store of serialized messages in an unlinked temporary file.
 
-    Writers write to it as to any stream; `mark_message` ends a message. `take` gives whole messages back. Nothing is left
-    on disk whatever happens to the process. Not thread-safe: its owner has a lock.
+    Writers write to it as to any stream; `complete_message` ends a message. `take` gives whole messages back. Nothing is
+    left on disk whatever happens to the process. Not thread-safe: its owner has a lock.
     """
 
     def __init__(self, limits: Limits = LIMITS) -> None:
@@ -28,12 +28,12 @@ class SpillFile(ByteStream):
         self._taken = 0
         self._message_ends: deque[int] = deque()
 
-    def mark_message(self) -> None:
+    def complete_message(self) -> None:
         """Note that a message is complete."""
         self._message_ends.append(self._written)
 
     def forget_unfinished(self) -> None:
-        """Drop what was written since the last mark."""
+        """Drop what was written since the last complete message."""
         self._written = self._message_ends[-1] if self._message_ends else self._taken
         os.ftruncate(self._file.fileno(), self._written)
         os.lseek(self._file.fileno(), self._written, os.SEEK_SET)

@@ -39,8 +39,8 @@ class OutputCodec(Protocol):
 class WriterTask:
     """A thread that writes outputs to a stream.
 
-    What the client has not taken waits in memory up to `limits.writer_queue_bytes`. Above that the chain waits as long as
-    the client goes on taking output; when it takes none, output goes, serialized, to an unlinked temporary file. So a
+    What the client has not taken waits in memory up to `limits.writer_queue_bytes`. Above that the chain waits as long
+    as the client goes on taking output; when it takes none, output goes, serialized, to an unlinked temporary file. So a
     client that sends everything before it reads anything gets everything, and memory stays bounded.
 
     Parameters
@@ -144,11 +144,11 @@ class WriterTask:
                 self._spill.close()
                 self._spill = None
             raise
-        self._spill.mark_message()
+        self._spill.complete_message()
         self.spilled += 1
 
     def abort(self, error: GadgetronError | None = None) -> None:
-        """Drop what has not been begun; refuse what comes; tell this error, also if `finish` has been called. Idempotent."""
+        """Drop what has not been begun; refuse what comes; tell this error, even after `finish`. Idempotent."""
         with self._lock:
             self._error = self._error or error
             if not self._is_aborted:
@@ -163,7 +163,7 @@ class WriterTask:
         self._room.notify_all()
 
     def finish(self, error: GadgetronError | None) -> None:
-        """Write what is left, then the error if there is one, then the close message; return when that is done or has failed."""
+        """Write what is left, the error if there is one, and the close message; return when that is done or has failed."""
         with self._lock:
             self._error = self._error or error
             self._is_finishing = True
@@ -203,7 +203,7 @@ class WriterTask:
             if isinstance(error, GadgetronError)
             else GadgetronError(f"the output could not be written: {describe(error)}")
         )
-        if self._bytes_at_boundary != self._stream.bytes_written:
+        if self._stream.message_end != self._stream.bytes_written:
             return  # in the middle of a message: whatever came now would be taken for its content
         try:
             self._codec.write_error(self._stream, told)
@@ -213,7 +213,6 @@ class WriterTask:
 
     def _write_some(self) -> bool:
         """Write what is waiting; False when there will be no more."""
-        self._bytes_at_boundary = self._stream.bytes_written
         with self._lock:
             while not self._waiting and (self._spill is None or self._is_aborted) and not self._is_finishing:
                 self._thread_waits = True
@@ -242,7 +241,6 @@ class WriterTask:
             outputs.append(output)
             nbytes += size
             if nbytes >= SPILL_READ_BYTES or not batch:
-                self._bytes_at_boundary = self._stream.bytes_written
                 self._codec.write_many(self._stream, outputs)
                 with self._lock:
                     self._waiting_bytes -= nbytes
@@ -268,4 +266,5 @@ class WriterTask:
             self._stream.write(data)
             self.written += n_messages
             if is_whole:
+                self._stream.mark_message()
                 return

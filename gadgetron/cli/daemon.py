@@ -204,8 +204,8 @@ def _serve(
 class SignalPipe:
     """Signals, in the order in which they arrive, for a thread that waits for them.
 
-    The handlers themselves do nothing: a handler that sets an Event or takes a lock runs between any two instructions of
-    the main thread, which may hold that very lock.
+    The handlers themselves do nothing: a handler that sets an Event or takes a lock runs between any two instructions
+    of the main thread, which may hold that very lock.
     """
 
     def __init__(self, *numbers: int) -> None:

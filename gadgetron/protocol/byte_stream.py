@@ -1,4 +1,4 @@
-"""Streams of bytes: exact reads out of large shared blocks, gathered writes, deadlines, and a way to wake a waiting reader.
+"""Streams of bytes: exact reads out of large shared blocks, gathered writes, deadlines, and a wake-up for a reader.
 
 Nothing above this module imports `socket`. Reading is for one thread, writing for another; `wake` and `close` for any.
 """
@@ -25,6 +25,7 @@ Buffer = Any  # bytes, bytearray, memoryview, contiguous arrays, ctypes structur
 
 MAX_GATHER = 512  # buffers in one system call; Linux allows 1024
 MAX_POOLED_BLOCKS = 12
+N_OWN_REFERENCES = 2  # to a block that is free: the pool's list's, and getrefcount's argument
 DISCARD_BYTES = 64 * 1024
 
 _U16 = struct.Struct("<H")
@@ -33,10 +34,10 @@ _U64 = struct.Struct("<Q")
 
 
 class BlockPool:
-    """Receive blocks that are used again when nobody refers to them any more: it spares the page faults of fresh memory.
+    """Receive blocks, used again when nobody refers to them any more: it spares the page faults of fresh memory.
 
-    A block is free when the pool's own list is all that refers to it; views that messages hold keep it from being reused,
-    so what a reader handed out is never written to again. For any number of threads: all streams share one pool.
+    A block is free when the pool's own list is all that refers to it; views that messages hold keep it from being
+    reused, so what a reader handed out is never written to again. For any number of threads: all streams share one pool.
     """
 
     def __init__(self, max_blocks: int) -> None:
@@ -48,9 +49,12 @@ class BlockPool:
     def take(self, n_bytes: int) -> memoryview:
         """Give a block of that size which nobody else uses; never waits for one."""
         with self._lock:
-            for block in self._blocks:
-                if block.nbytes == n_bytes and sys.getrefcount(block) == 3:  # the list, the loop variable, the argument
-                    return block.data
+            blocks = self._blocks
+            for index in range(len(blocks)):
+                # No variable for the block: whether that is a reference of its own depends on the Python version, and
+                # one counted too many would hand out a block that is in use.
+                if blocks[index].nbytes == n_bytes and sys.getrefcount(blocks[index]) == N_OWN_REFERENCES:
+                    return blocks[index].data
             fresh = np.empty(n_bytes, np.uint8)
             if len(self._blocks) < self._max_blocks:
                 self._blocks.append(fresh)
@@ -71,8 +75,8 @@ class ByteStream:
     Notes
     -----
     `before_wait` is called in the reading thread before it waits for bytes that have not arrived: the time to hand over
-    what has been read so far. `phase_deadline` (a `monotonic()` time, or None) bounds every wait; inside a message there is a
-    deadline of its own, counted from the first wait in it, so a peer that sends a byte now and then gains nothing.
+    what has been read so far. `phase_deadline` (a `monotonic()` time, or None) bounds every wait; inside a message there
+    is a deadline of its own, counted from the first wait in it, so a peer that sends a byte now and then gains nothing.
     """
 
     def __init__(self, limits: Limits = LIMITS) -> None:
@@ -81,6 +85,7 @@ class ByteStream:
         self.phase_deadline: float | None = None
         self.bytes_read = 0
         self.bytes_written = 0
+        self.message_end = 0  # how much of what was written are complete messages
         self.last_progress = monotonic()
         self._block = memoryview(bytearray(0))
         self._start = 0  # of what is read but not taken
@@ -114,7 +119,7 @@ class ByteStream:
         return self._block[start:end]
 
     def read_frame_start(self, n_bytes: int) -> memoryview | None:
-        """Return the first n bytes of a message, or None if the stream ends before it: at a boundary, an end is an end."""
+        """Return the first n bytes of a message, or None if the stream ends before it: there an end is an end."""
         self._frame_deadline = None
         self._frame_bytes = 0
         if self._end - self._start < n_bytes:
@@ -224,6 +229,10 @@ class ByteStream:
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         for first in range(0, len(views), MAX_GATHER):
             self._write_gathered([view for view in views[first : first + MAX_GATHER] if view.nbytes])
+
+    def mark_message(self) -> None:
+        """Note that what has been written so far ends with a complete message: an error can be told after it."""
+        self.message_end = self.bytes_written
 
     def _write_gathered(self, views: list[memoryview]) -> None:
         while views:

@@ -153,6 +153,7 @@ class ClassicCodec:
             else:
                 for output in run:
                     self._write_control(stream, output)
+            stream.mark_message()
 
     def _write_control(self, stream: ByteStream, output: Output) -> None:
         message = output.message
