@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -84,11 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.filename is None and options.info is None and not options.query:
         parser.error("nothing to do: give a scan (-f FILE), or ask something (-Q, -q)")
     try:
-        if options.info is not None:
-            return _ask(options)
-        if options.query:
-            return _ask_for_dependencies(options)
-        return _reconstruct(options)
+        with _terminated_like_interrupted():
+            return _run(options)
     except RemoteError as error:
         text = printable(str(error)).removeprefix("ERROR ")
         _complain(f"the reconstruction failed — {options.address}:{options.port} says: {text}")
@@ -98,6 +98,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("interrupted")
         return EXIT_INTERRUPTED
     return EXIT_FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.info is not None:
+        return _ask(options)
+    if options.query:
+        return _ask_for_dependencies(options)
+    return _reconstruct(options)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Have SIGTERM do what Ctrl-C does: end the program in order, with its temporary files removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _complain(text: str) -> None:

@@ -6,6 +6,7 @@ import io
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,23 @@ def test_interrupting_leaves_nothing_behind(
     monkeypatch.setattr(Progress, "sent", interrupt)
     assert run(scan, out, port) == 130
     assert "interrupted" in capsys.readouterr().err
+    assert names(out.parent) == []
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_nothing_behind(scan: Path, out: Path, tmp_path: Path) -> None:
+    reached = threading.Event()
+    with ScriptedPeer([("recv", 5000), ("send", IMAGE), ("drain",)]) as peer:
+        command = [sys.executable, "-m", "gadgetron.cli.client", "-a", "127.0.0.1", "-p", str(peer.port)]
+        process = subprocess.Popen(
+            [*command, "-f", str(scan), "-o", str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        while len(peer.received) < 5000 and process.poll() is None:
+            reached.wait(0.01)
+        assert names(out.parent) != []  # its temporary files
+        process.terminate()
+        _stdout, said = process.communicate(timeout=20)
+    assert process.returncode == 130, said
     assert names(out.parent) == []
 
 

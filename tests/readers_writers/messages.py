@@ -114,9 +114,7 @@ KINDS: dict[str, Kind] = {
     "legacy-ushort": Kind(lambda: image(np.uint16), MRIImageWriterUSHORT(True), LegacyImageReaderUSHORT(), 1011),
     "text": Kind(lambda: make_message("drei Öhrchen"), TextWriter(), TextReader(), 5),
     "text-empty": Kind(lambda: make_message(""), TextWriter(), TextReader(), 5),
-    "dicom": Kind(
-        lambda: make_message(b"DICM\0\1", "a", some_meta()), DicomImageWriter(), DicomImageReader(), 1018
-    ),
+    "dicom": Kind(lambda: make_message(b"DICM\0\1", "a", some_meta()), DicomImageWriter(), DicomImageReader(), 1018),
     "dicom-no-meta": Kind(lambda: make_message(b"", ""), DicomImageWriter(), DicomImageReader(), 1018),
     "dependency-query": Kind(lambda: make_message(some_meta()), DependencyQueryWriter(), DependencyQueryReader(), 1019),
     "dependency-query-empty": Kind(

@@ -232,6 +232,22 @@ def put_for_ever(connector: GadgetronConnector) -> None:
         return
 
 
+def test_after_an_abort_there_is_nothing_to_iterate_over() -> None:
+    with ScriptedPeer([("send", IMAGE), ("drain",)]) as peer:
+        connector = connected(peer)
+        iterator = iter(connector)
+        next(iterator)
+        connector.abort()
+        connector.abort()
+        connector.close()
+        for rest in (iterator, connector):
+            with pytest.raises(ConnectionLost, match="aborted"):
+                next(iter(rest))
+        with pytest.raises(ConnectionLost, match="aborted"):
+            connector.putq(acquisition())
+        assert "ended" in repr(connector)
+
+
 def test_leaving_by_an_exception_hangs_up_at_once() -> None:
     with ScriptedPeer([("drain",)]) as peer, pytest.raises(ZeroDivisionError), connected(peer) as connector:
         connector.send_text("about to fail")
