@@ -513,14 +513,21 @@ def test_a_full_disk_at_the_end_leaves_the_file_as_it_was(tmp_path, rng, monkeyp
 FULL_DISK = """
 import resource, signal, sys
 import numpy as np, ismrmrd
-from gadgetron.dataset import ImageFileWriter
+from gadgetron.dataset import ImageFileWriter, ScanWriter
 from gadgetron.errors import StorageError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+readout = ismrmrd.AcquisitionHeader()
+readout.number_of_samples = readout.active_channels = 32
 try:
-    with ImageFileWriter(sys.argv[1]) as writer:
-        for _ in range(20):
-            writer.append(ismrmrd.ImageHeader(), np.ones((1, 1, 64, 64), np.float32))
+    if sys.argv[3] == "images":
+        with ImageFileWriter(sys.argv[1]) as writer:
+            for _ in range(20):
+                writer.append(ismrmrd.ImageHeader(), np.ones((1, 1, 64, 64), np.float32))
+    else:
+        with ScanWriter(sys.argv[1]) as writer:
+            for _ in range(600):
+                writer.append(readout, np.ones((32, 32), np.complex64))
 except StorageError as error:
     sys.exit("said: " + str(error))
 """
@@ -528,12 +535,13 @@ except StorageError as error:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit_bytes", [0, 1000, 20_000, 100_000, 300_000])
-def test_a_file_that_may_not_grow_is_a_storage_error_and_leaves_nothing(tmp_path, limit_bytes):
-    command = [sys.executable, "-W", "ignore", "-c", FULL_DISK, str(tmp_path / "out.h5"), str(limit_bytes)]
+@pytest.mark.parametrize("kind", ["images", "scan"])
+def test_a_file_that_may_not_grow_is_a_storage_error_and_leaves_nothing(tmp_path, limit_bytes, kind):
+    command = [sys.executable, "-W", "ignore", "-c", FULL_DISK, str(tmp_path / "out.h5"), str(limit_bytes), kind]
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=root)
     assert done.returncode == 1, done
-    assert "said: " in done.stderr
+    assert "said: out.h5: File too large" in done.stderr
     assert folder_content(tmp_path) == set()
 
 
