@@ -11,9 +11,8 @@ from typing import Any
 
 import structlog
 
-from gadgetron.configuration import load_configuration, parse_configuration
 from gadgetron.configuration.model import StreamConfiguration
-from gadgetron.configuration.search import ConfigurationSearch, read_file
+from gadgetron.configuration.search import ConfigurationSearch, given_configuration
 from gadgetron.controller import GadgetStreamController
 from gadgetron.conversion import ReconstructedImage, as_image, as_message
 from gadgetron.environment import Environment, default_working_directory
@@ -128,7 +127,7 @@ def reconstruct_iter(
         )
     elif parameters or allow:
         raise ConfigurationError("parameters and allow go into the environment that you give")
-    parsed, name = _parsed(configuration, environment)
+    parsed, name = given_configuration(configuration, environment.search)
     with closing(_Run(environment, _Scan(scan, group, parsed, name))) as run:
         run.start()
         for message_id, message in run.results():
@@ -137,16 +136,6 @@ def reconstruct_iter(
                 yield image
             elif on_message is not None:
                 on_message(message_id, message)
-
-
-def _parsed(configuration: str | Path | bytes, environment: Environment) -> tuple[StreamConfiguration, str]:
-    if isinstance(configuration, bytes) or (isinstance(configuration, str) and configuration.lstrip().startswith("<")):
-        data = configuration.encode() if isinstance(configuration, str) else configuration
-        return parse_configuration(data, "the configuration given as text"), "(text)"
-    path = Path(configuration)
-    if isinstance(configuration, Path) or path.is_file():
-        return parse_configuration(read_file(path, path.name), path.name), path.name
-    return load_configuration(configuration, environment.search), configuration
 
 
 class _Scan:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
+from gadgetron.configuration.search import given_configuration
 from gadgetron.controller import GadgetStreamController
 from gadgetron.environment import Environment
 from gadgetron.errors import StorageError
@@ -57,15 +57,7 @@ class _Configured(ClassicSource):
         self._configuration = configuration
 
     def run(self, controller: GadgetStreamController) -> None:
-        path = Path(self._configuration)
-        if path.is_file():
-            try:
-                xml = path.read_bytes()
-            except OSError as error:
-                raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-            controller.configuration_script(xml)
-        else:
-            controller.configuration_file(self._configuration)
+        controller.configuration(*given_configuration(self._configuration, controller.environment.search))
         controller.phase_deadline = None  # a pipe's writer may take its time
         super().run(controller)
 

@@ -135,6 +135,24 @@ def load_configuration(name: str, search: ConfigurationSearch) -> StreamConfigur
     return parse_configuration(read_file(search.find(name), name), name)
 
 
+def given_configuration(given: str | Path | bytes, search: ConfigurationSearch) -> tuple[StreamConfiguration, str]:
+    """Parse what the user of this process means: XML text, the path of a file, or the name of a configuration.
+
+    For whoever runs the process; a client's names go through `load_configuration`, which opens no other path.
+
+    Returns
+    -------
+        The configuration, and what to call it.
+    """
+    if isinstance(given, bytes) or (isinstance(given, str) and given.lstrip().startswith("<")):
+        data = given.encode() if isinstance(given, str) else given
+        return parse_configuration(data, "the configuration given as text"), "(text)"
+    path = Path(given)
+    if isinstance(given, Path) or path.is_file():
+        return parse_configuration(read_file(path, path.name), path.name), path.name
+    return load_configuration(given, search), given
+
+
 def read_file(path: Path, name: str) -> bytes:
     """Read a configuration file, but not more of it than a configuration may have.
 
