@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -72,6 +72,8 @@ class GadgetStreamController:
         self.error: GadgetronError | None = None
         self.messages_in = 0
         self.discarded = 0
+        self.check_chain: Callable[[Chain], None] | None = None
+        """What the session's protocol demands of a chain; called before any thread of it starts."""
         self._echo_parameters = echo_parameters
         self._configuration_name = ""
         self._chain = Chain()
@@ -171,7 +173,8 @@ class GadgetStreamController:
                 log.debug("session.later_failure", session=self.name, error=str(error))
                 return
             self.error = error
-        if isinstance(error, _NOT_OUR_DEFECT):
+        reason = error.__cause__ if isinstance(error, GadgetError) else error
+        if isinstance(reason, _NOT_OUR_DEFECT):
             log.warning("session.failed", session=self.name, error=str(error), kind=type(error).__name__)
         else:
             log.error("session.failed", session=self.name, error=str(error), kind=type(error).__name__, exc_info=error)
@@ -218,6 +221,10 @@ class GadgetStreamController:
             self._configuration_name = name
             self._configure(load_configuration(name, self.environment.search))
 
+    def default_configuration(self) -> None:
+        """Build the chain for a client that leaves the choice to the server."""
+        self.configuration_file(self.environment.default_configuration)
+
     def configuration_script(self, xml: bytes) -> None:
         """Build the chain that this XML describes."""
         if self._action(Received.CONFIG) is Action.CONFIGURE:
@@ -234,6 +241,8 @@ class GadgetStreamController:
         self.environment.admission.enter()
         self._is_admitted = True
         chain = build_chain(configuration, self.environment)
+        if self.check_chain is not None:
+            self.check_chain(chain)
         stream = Stream(
             chain.gadgets,
             EndGadget(self._deliver, self._chain_closed),
@@ -268,10 +277,23 @@ class GadgetStreamController:
             return
         if self._echo_parameters and self._sink is not None:
             self._sink.put_many([Output(MessageID.HEADER, message, None)])
+        self._begin()
+        self._head().putq(message)
+
+    @property
+    def awaits_configuration(self) -> bool:
+        """Whether there is no chain yet."""
+        return self.state is SessionState.AWAIT_CONFIG
+
+    def begin_without_parameters(self) -> None:
+        """Take data from now on, if parameters are still missing and no gadget of the chain has a use for them."""
+        if self.state is SessionState.AWAIT_HEADER and not any(map(takes_parameters, self._chain.gadgets)):
+            self._begin()
+
+    def _begin(self) -> None:
         self.state = SessionState.STREAM
         self.phase_deadline = None
         self.readers.update(self._chain.readers)
-        self._head().putq(message)
 
     def data(self, messages: Sequence[MessageBlock]) -> None:
         """Send data into the chain. Waits while the first gadget's queue is full."""
@@ -348,7 +370,8 @@ class GadgetStreamController:
         if writer is None:
             slots = ", ".join(str(slot) for slot in self._chain.writers) or "none"
             raise ConfigurationError(
-                f"no writer is configured for message id {message_name(identifier.id)} — writers are configured for: {slots}"
+                f"no writer is configured for message id {message_name(identifier.id)} — "
+                f"writers are configured for: {slots}"
             )
         return Output(identifier.id, message.cont, writer)
 
@@ -425,6 +448,11 @@ class _GadgetView:
     @property
     def working_directory(self) -> Path:
         return self._controller.working_directory
+
+
+def takes_parameters(gadget: Gadget) -> bool:
+    """Tell whether a gadget does anything with parameters."""
+    return type(gadget).process_config is not Gadget.process_config
 
 
 _KNOWN_IDS = frozenset(MessageID)

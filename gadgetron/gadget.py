@@ -136,7 +136,7 @@ class Gadget(Task):
     verbose = Property(False, doc="log more")
     perform_timing = Property(False, doc="log the time spent in this gadget at the end of the session")
     debug_folder = Property("", doc="folder below the working directory for intermediate results", folder=True)
-    workingDirectory = Property("", doc="folder for stored data, inside the server's working directory", folder=True)  # noqa: N815  # its historical spelling
+    workingDirectory = Property("", doc="folder for stored data, inside the server's working directory", folder=True)
     using_cloudbus = Property(False, doc="accepted for old configurations; has no effect")
 
     def __init__(self, name: str = "", **properties: object) -> None:
@@ -196,7 +196,8 @@ class Gadget(Task):
         if not self.pass_on_undesired_data:
             raise GadgetError(
                 self.name,
-                f"got {message!r}, expected {' or '.join(map(message_type_name, self.accepts))} (pass_on_undesired_data is false)",
+                f"got {message!r}, expected {' or '.join(map(message_type_name, self.accepts))} "
+                "(pass_on_undesired_data is false)",
             )
         self.put_next(message)
 
@@ -227,7 +228,7 @@ class Gadget(Task):
             return False
         raise PropertyError(f"property {name} of {self.name} is {text!r}, expected true or false")
 
-    def _number(self, name: str, kind: type[int] | type[float]) -> int | float:
+    def _number(self, name: str, kind: type[int | float]) -> int | float:
         text = self.get_string_value(name).strip()
         try:
             return kind(text or 0)
@@ -472,7 +473,7 @@ class Gadget2(_TypedGadget, Generic[P1, P2]):
 
 
 class Gadget3(_TypedGadget, Generic[P1, P2, P3]):
-    """A gadget that takes messages whose first blocks hold a P1, a P2 and a P3: implement `process(self, m1, m2, m3)`."""
+    """A gadget that takes messages whose first blocks hold a P1, P2 and P3: implement `process(self, m1, m2, m3)`."""
 
     _arity = 3
 

@@ -1,4 +1,4 @@
-"""Logs: an event name and fields; for people on a terminal, JSON on request; cut to a size, escaped, to standard error."""
+"""Logs: an event name and fields, for people or as JSON; escaped, cut to a size, to standard error."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def _cut(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Muta
     """Escape control characters and cut long text: what a peer sends must not forge or flood a log."""
     for key, value in event.items():
         if isinstance(value, str):
-            limit = MAX_STACK_CHARACTERS if key in ("exception", "stack") else MAX_FIELD_CHARACTERS
-            if key not in ("exception", "stack"):
-                value = value.translate(_ESCAPES)
-            event[key] = value if len(value) <= limit else f"{value[:limit]}… ({len(value)} characters)"
+            is_stack = key in ("exception", "stack")
+            text = value if is_stack else value.translate(_ESCAPES)
+            limit = MAX_STACK_CHARACTERS if is_stack else MAX_FIELD_CHARACTERS
+            event[key] = text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
     return event
 
 

@@ -99,7 +99,7 @@ class GadgetContainerMessage(MessageBlock, Generic[T]):
         self._nbytes = -1
 
     @property
-    def object(self) -> T:
+    def object(self) -> T:  # the contract's name for it
         """The object this block holds; may be replaced by one of another type."""
         return self._object
 

@@ -44,7 +44,7 @@ class GadgetMessageWriter:
     """Id that `output_ready` names to choose this writer, unless a configuration says otherwise."""
 
     accepts: ClassVar[tuple[MessageType, ...]] = ()
-    """Types of messages it can write: a message that falls off the chain's end goes to the first writer that accepts it."""
+    """Types of messages it can write: what falls off the chain's end goes to the first writer that accepts it."""
 
     def write(self, stream: ByteStream, message: MessageBlock) -> None:
         """Write one message, its id first. Called in the session's writer task."""

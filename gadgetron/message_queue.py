@@ -1,4 +1,4 @@
-"""A queue of messages whose size is counted in bytes and messages, and which fails its producers when its consumer is gone."""
+"""A queue bounded in bytes and messages, which fails its producers when its consumer is gone."""
 
 from __future__ import annotations
 

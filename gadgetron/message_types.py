@@ -1,7 +1,7 @@
 """Types as gadgets name them: `Array[np.complex64]`, unions of types, `Any`.
 
-A *type* here is what a gadget writes between the brackets of `Gadget2[...]`; a *message type* is a tuple of types, one for
-each block of a message. Both are compared when a message arrives, and when a chain is checked before data arrives.
+A *type* here is what a gadget writes between the brackets of `Gadget2[...]`; a *message type* is a tuple of types, one
+for each block of a message. Both are compared when a message arrives, and when a chain is checked before data arrives.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class MessageSink(Protocol):
         """Drop what has not been begun; refuse what comes; have this error delivered by `finish`. Idempotent."""
 
     def finish(self, error: GadgetronError | None) -> None:
-        """Deliver what is left, then the error if there is one, then the end; return when that is done, or has failed."""
+        """Deliver what is left, then the error if there is one, then the end; return when done, or failed."""
 
     @property
     def written(self) -> int:

@@ -14,8 +14,8 @@ from gadgetron.protocol.byte_stream import ByteStream
 class SpillFile(ByteStream):
     """A first-in first-out store of serialized messages in an unlinked temporary file.
 
-    Writers write to it as to any stream; `complete_message` ends a message. `take` gives whole messages back. Nothing is
-    left on disk whatever happens to the process. Not thread-safe: its owner has a lock.
+    Writers write to it as to any stream; `complete_message` ends a message. `take` gives whole messages back. Nothing
+    is left on disk whatever happens to the process. Not thread-safe: its owner has a lock.
     """
 
     def __init__(self, limits: Limits = LIMITS) -> None:

@@ -129,9 +129,8 @@ class Stream:
     def wait(self, timeout_s: float | None = None) -> bool:
         """Join all threads; False if some still run after the timeout."""
         deadline = None if timeout_s is None else monotonic() + timeout_s
-        return all(
-            [gadget.wait(None if deadline is None else max(0.0, deadline - monotonic())) for gadget in self.gadgets]
-        )
+        ended = [gadget.wait(None if deadline is None else max(0.0, deadline - monotonic())) for gadget in self.gadgets]
+        return all(ended)
 
     def __repr__(self) -> str:
         return f"<Stream {' > '.join(gadget.name for gadget in self.gadgets) or '(a plain wire)'}>"

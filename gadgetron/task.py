@@ -127,4 +127,5 @@ class Task:
         return len(self._threads)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} {len(self.running_threads)}/{len(self._threads)} threads {self.inbox!r}>"
+        threads = f"{len(self.running_threads)}/{len(self._threads)} threads"
+        return f"<{type(self).__name__} {self.name} {threads} {self.inbox!r}>"

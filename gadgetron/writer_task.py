@@ -40,8 +40,8 @@ class WriterTask:
     """A thread that writes outputs to a stream.
 
     What the client has not taken waits in memory up to `limits.writer_queue_bytes`. Above that the chain waits as long
-    as the client goes on taking output; when it takes none, output goes, serialized, to an unlinked temporary file. So a
-    client that sends everything before it reads anything gets everything, and memory stays bounded.
+    as the client goes on taking output; when it takes none, output goes, serialized, to an unlinked temporary file. So
+    a client that sends everything before it reads anything gets everything, and memory stays bounded.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class WriterTask:
         self._room.notify_all()
 
     def finish(self, error: GadgetronError | None) -> None:
-        """Write what is left, the error if there is one, and the close message; return when that is done or has failed."""
+        """Write what is left, the error if there is one, and the close message; return when done, or failed."""
         with self._lock:
             self._error = self._error or error
             self._is_finishing = True

@@ -20,10 +20,11 @@ from gadgetron import __version__
 from gadgetron.configuration.global_config import GlobalConfiguration, load_global_configuration
 from gadgetron.configuration.schema import preload
 from gadgetron.configuration.search import ConfigurationSearch
-from gadgetron.environment import Environment, default_working_directory
+from gadgetron.environment import DEFAULT_CONFIGURATION, Environment, default_working_directory
 from gadgetron.errors import GadgetronError
 from gadgetron.loader import Loader
 from gadgetron.log import LEVELS, configure_logging
+from gadgetron.protocol.detection import Protocols
 from gadgetron.server import GadgetServerAcceptor
 
 log = structlog.get_logger()
@@ -68,6 +69,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow-remote",
         action="store_true",
         help="needed with a --host that other machines can reach: there is no authentication",
+    )
+    server.add_argument(
+        "--protocol",
+        choices=[protocols.value for protocols in Protocols],
+        default=Protocols.BOTH.value,
+        help="what clients may speak: classic, entity (the framed protocol), or both (%(default)s)",
     )
     server.add_argument("--port-file", type=Path, metavar="FILE", help="write the port to FILE once the server listens")
     both = parser.add_argument_group("both")
@@ -170,6 +177,8 @@ def _make_environment(
         global_parameters=global_configuration.global_parameters,
         parameters=parameters,
         legacy_images=options.legacy_images,
+        default_configuration=global_configuration.default_configuration or DEFAULT_CONFIGURATION,
+        known_clients=global_configuration.clients,
     )
 
 
@@ -183,7 +192,8 @@ def _serve(
     if not is_loopback(host):
         if not options.allow_remote:
             parser.error(
-                f"--host {host} can be reached from other machines and nothing is authenticated: add --allow-remote if you mean it"
+                f"--host {host} can be reached from other machines and nothing is authenticated: "
+                "add --allow-remote if you mean it"
             )
         log.warning("server.exposed", host=host, advice="anyone who can connect can run reconstructions here")
     port = options.port
@@ -197,7 +207,7 @@ def _serve(
     for notice in global_configuration.notices:
         log.warning("configuration.notice", text=notice)
     preload()  # the schemas, so that the first client does not wait for them
-    acceptor = GadgetServerAcceptor(environment, host, port)
+    acceptor = GadgetServerAcceptor(environment, host, port, Protocols(options.protocol))
     return _run_until_signal(acceptor, options.port_file)
 
 

@@ -115,7 +115,8 @@ def _show(scan: Path, images: Path) -> int:
     sizes = sorted({image.data.shape for image in found})
     picture = images.with_suffix(".png")
     print(
-        f"\n{len(found)} image{'s' if len(found) > 1 else ''} came back, (channels, z, y, x) = {', '.join(map(str, sizes))}"
+        f"\n{len(found)} image{'s' if len(found) > 1 else ''} came back, "
+        f"(channels, z, y, x) = {', '.join(map(str, sizes))}"
     )
     print(f"  images   {images}")
     try:

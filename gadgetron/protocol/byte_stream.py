@@ -37,7 +37,7 @@ class BlockPool:
     """Receive blocks, used again when nobody refers to them any more: it spares the page faults of fresh memory.
 
     A block is free when the pool's own list is all that refers to it; views that messages hold keep it from being
-    reused, so what a reader handed out is never written to again. For any number of threads: all streams share one pool.
+    reused, so what a reader handed out is never written to again. For any number of threads: streams share one pool.
     """
 
     def __init__(self, max_blocks: int) -> None:
@@ -75,8 +75,8 @@ class ByteStream:
     Notes
     -----
     `before_wait` is called in the reading thread before it waits for bytes that have not arrived: the time to hand over
-    what has been read so far. `phase_deadline` (a `monotonic()` time, or None) bounds every wait; inside a message there
-    is a deadline of its own, counted from the first wait in it, so a peer that sends a byte now and then gains nothing.
+    what has been read so far. `phase_deadline` (a `monotonic()` time, or None) bounds every wait; inside a message
+    there is a deadline of its own, counted from the first wait in it, so a peer that sends a byte now and then gains nothing.
     """
 
     def __init__(self, limits: Limits = LIMITS) -> None:
@@ -91,6 +91,7 @@ class ByteStream:
         self._start = 0  # of what is read but not taken
         self._end = 0
         self._frame_deadline: float | None = None
+        self._woken = threading.Event()
         self._frame_bytes = 0
         self._at_boundary = True
 
@@ -253,6 +254,12 @@ class ByteStream:
 
     def wake(self) -> None:
         """Make a reader that waits, now or later, raise QueueClosed. From any thread; idempotent."""
+        self._woken.set()
+
+    def wait_for_hang_up(self, timeout_s: float) -> bool:
+        """Wait without reading, until `wake` or the timeout; True if the peer has gone for good."""
+        self._woken.wait(timeout_s)
+        return False
 
     def close_write(self) -> None:
         """Tell the peer that nothing more comes, while reading goes on."""
