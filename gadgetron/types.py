@@ -86,9 +86,15 @@ class AcquisitionBucketStats:
     """Which values each encoding counter takes among the readouts of one encoding space.
 
     Every counter is an attribute: a sorted tuple of the values that occur, `stats.slice == (0, 1, 2)`.
+
+    Attributes
+    ----------
+    n_acquisitions
+        Number of readouts.
     """
 
     def __init__(self, acquisitions: list[Acquisition]) -> None:
+        self.n_acquisitions = len(acquisitions)
         columns = zip(*(acquisition.fields.idx for acquisition in acquisitions), strict=True)
         self._values = {name: tuple(sorted(set(column))) for name, column in zip(COUNTERS, columns, strict=False)}
 

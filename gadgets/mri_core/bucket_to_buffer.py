@@ -155,7 +155,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
             return None, 0, 1
         received, limit = Received(stats.slice[0], stats.slice[-1]), encoding.encodingLimits.slice
         if limit is None or received.span < limit.size or received.maximum >= limit.size:
-            return SLICE, received.minimum, received.span
+            return _counter_axis("slice", stats)
         return SLICE, 0, limit.size
 
     def _fill(
@@ -239,8 +239,13 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
 def _counter_axis(dimension: str, stats: AcquisitionBucketStats) -> tuple[int | None, int, int]:
     if dimension in ("", "none"):
         return None, 0, 1
-    values = getattr(stats, dimension)
-    return COUNTERS.index(dimension), values[0], values[-1] - values[0] + 1
+    size = stats.span(dimension)
+    if size > stats.n_acquisitions:
+        last = getattr(stats, dimension)[-1]
+        raise MalformedMessageError(
+            f"{dimension} ({last}): {stats.n_acquisitions} readouts cannot fill a range of {size}"
+        )
+    return COUNTERS.index(dimension), getattr(stats, dimension)[0], size
 
 
 def _readout_place(fields: AcquisitionFields, layout: _Layout) -> ReadoutPlace:

@@ -15,6 +15,9 @@ from gadgetron.toolboxes.readout import crop_readouts, resample_trajectory
 from gadgetron.types import FLAG_NOISE
 
 Readout = Array[np.complex64]
+import threading
+
+TURNS = threading.Lock()
 
 ROUNDING = 1e-3  # fields of view come as decimal numbers: 256 / 128.0001 is a ratio of 2
 
@@ -86,7 +89,8 @@ class RemoveROOversamplingGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.com
         n_samples: int,
         n_out: int,
     ) -> None:
-        results = crop_readouts([readout.object for _, readout in messages], n_out, shared_pool.take)
+        with TURNS:
+            results = crop_readouts([readout.object for _, readout in messages], n_out, shared_pool.take)
         ratio = self._ratio
         n_bytes = results[0].nbytes + BLOCK_OVERHEAD_BYTES
         for (header, readout), result in zip(messages, results, strict=True):
