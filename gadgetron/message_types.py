@@ -31,7 +31,7 @@ def alternatives(type_argument: TypeArgument) -> tuple[tuple[type, Any], ...]:
     """Flatten a type argument into (class, dtype or None) pairs; an empty tuple means anything fits."""
     if type_argument is Any:
         return ()
-    origin = get_origin(type_argument)
+    origin: Any = get_origin(type_argument)
     if origin in (Union, types.UnionType):
         parts = [alternatives(part) for part in get_args(type_argument)]
         return () if any(not part for part in parts) else tuple(pair for part in parts for pair in part)
@@ -49,12 +49,13 @@ def _array_dtype(type_argument: TypeArgument) -> np.dtype[Any] | None:
     arguments = get_args(type_argument)
     if not arguments or isinstance(arguments[-1], TypeVar) or arguments[-1] is Any:
         return None
-    last = arguments[-1]
+    last: Any = arguments[-1]
     if get_origin(last) is np.dtype:  # NDArray[T] spelled out: ndarray[shape, dtype[T]]
         last = get_args(last)[0]
         if last is Any or isinstance(last, TypeVar):
             return None
-    return np.dtype(last)
+    dtype: np.dtype[Any] = np.dtype(last)
+    return dtype
 
 
 def fits(value: object, type_argument: TypeArgument) -> bool:

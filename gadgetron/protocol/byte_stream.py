@@ -76,7 +76,8 @@ class ByteStream:
     -----
     `before_wait` is called in the reading thread before it waits for bytes that have not arrived: the time to hand over
     what has been read so far. `phase_deadline` (a `monotonic()` time, or None) bounds every wait; inside a message
-    there is a deadline of its own, counted from the first wait in it, so a peer that sends a byte now and then gains nothing.
+    there is a deadline of its own, counted from the first wait in it: a peer that sends a byte now and then gains
+    nothing.
     """
 
     def __init__(self, limits: Limits = LIMITS) -> None:
