@@ -34,7 +34,8 @@ def root_sum_of_squares(images: NDArray[np.complex64]) -> NDArray[np.float32]:
     total = np.zeros((*images.shape[1:], 2), np.float32)
     for image in images:
         _add_squares(np.array(image), total)
-    return np.sqrt(total[..., 0] + total[..., 1])
+    combined: NDArray[np.float32] = np.sqrt(total[..., 0] + total[..., 1])
+    return combined
 
 
 def _add_squares(scratch: NDArray[np.complex64], total: NDArray[np.float32]) -> None:
