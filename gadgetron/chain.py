@@ -16,6 +16,7 @@ from gadgetron.gadget import Gadget
 from gadgetron.message import MessageBlock, matches
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.properties import apply_properties
+from gadgetron.protocol.message_ids import FIRST_CONTROL_ID, LAST_CONTROL_ID, MessageID, message_name
 
 log = structlog.get_logger()
 
@@ -103,7 +104,14 @@ def _add_reader(chain: Chain, spec: ComponentSpec, environment: Environment, pro
     except ConfigurationError as error:
         problems.append(error)
         return
-    chain.readers[reader.slot if spec.slot is None else spec.slot] = reader
+    slot = reader.slot if spec.slot is None else spec.slot
+    if FIRST_CONTROL_ID <= slot <= LAST_CONTROL_ID and slot != MessageID.TEXT:
+        # A reader for CLOSE, say, would leave no way to end the session. A chain may have a use for texts.
+        problems.append(
+            ConfigurationError(f"reader {spec.classname}: slot {message_name(slot)} belongs to the protocol itself")
+        )
+        return
+    chain.readers[slot] = reader
 
 
 def _add_writer(chain: Chain, spec: ComponentSpec, environment: Environment, problems: list[GadgetronError]) -> None:

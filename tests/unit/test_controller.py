@@ -27,14 +27,12 @@ from gadgetron.message import MessageBlock, config_message
 from gadgetron.output import Output
 from gadgetron.protocol.byte_stream import MemoryStream
 from gadgetron.protocol.classic import ClassicSource
-from gadgetron.protocol.message_ids import MessageID
 from gadgetron.session_state import ADVICE, TRANSITIONS, Action, Received, SessionState
 from tests import raw_client as raw
 from tests.misbehaving import chain
 from tests.servers import Records
 
 GUARD_S = 30.0
-KNOWN = frozenset(MessageID)
 WIRE = chain()
 
 
@@ -176,21 +174,6 @@ def test_the_controller_does_what_the_table_says(
         Action.END: SessionState.DRAINING,
     }
     assert states == [after.get(action, state)]
-
-
-@pytest.mark.parametrize("state", SessionState)
-def test_every_message_id_has_a_defined_answer_in_every_state(environment: Environment, state: SessionState) -> None:
-    """What `ClassicSource` asks the controller for each id that is no control message."""
-    readers = {1008, 1022}
-    for message_id in range(9, 65_536):
-        controller = GadgetStreamController(environment)
-        controller.state = state
-        controller._chain.readers = dict.fromkeys(readers)  # type: ignore[arg-type]  # only the ids count
-        if state is SessionState.DRAINING or (state is SessionState.STREAM and message_id in readers):
-            continue  # nothing is read any more; a reader takes it
-        known = message_id in readers or (state is SessionState.AWAIT_CONFIG and message_id in KNOWN)
-        with pytest.raises(UnexpectedMessageError if known else UnknownMessageError, match=str(message_id)):
-            controller.no_reader(message_id)
 
 
 def test_the_first_failure_counts(environment: Environment) -> None:
