@@ -107,7 +107,7 @@ def run_page(page: Path, folder: Path) -> str:
     shell = subprocess.Popen(
         ["bash", script],
         cwd=folder,
-        env=_environment(folder),
+        env=reader_environment(folder),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -131,7 +131,7 @@ def free_port() -> str:
         return str(listener.getsockname()[1])
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def reader_environment(folder: Path) -> dict[str, str]:
     """Give the environment of a reader who has installed the Gadgetron: its programs, and `pip`, are on the path."""
     programs = folder.parent / f"{folder.name}-bin"
     site = folder.parent / f"{folder.name}-site"
