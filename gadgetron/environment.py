@@ -15,6 +15,8 @@ from gadgetron.errors import ServerBusy, StorageError
 from gadgetron.limits import LIMITS, Limits
 from gadgetron.loader import Loader
 
+DEFAULT_CONFIGURATION = "default.xml"
+
 
 class Admission:
     """Counts the sessions that run chains, and refuses one too many."""
@@ -70,6 +72,10 @@ class Environment:
         Sizes and deadlines.
     admission
         How many sessions may run.
+    default_configuration
+        What a client gets that names no configuration, where its protocol lets it.
+    known_clients
+        Names of the clients that are served, where their protocol has names; empty for all.
     legacy_images
         Whether MRIImageWriterCPLX, FLOAT and USHORT put the old image messages on the wire.
     """
@@ -81,6 +87,8 @@ class Environment:
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = LIMITS
     admission: Admission = field(default_factory=Admission)
+    default_configuration: str = DEFAULT_CONFIGURATION
+    known_clients: tuple[str, ...] = ()
     legacy_images: bool = False
 
     def make_working_directory(self) -> Path:

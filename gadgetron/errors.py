@@ -81,6 +81,14 @@ class MalformedMessageError(ProtocolError):
     """A message whose content contradicts itself, the header, or the protocol."""
 
 
+class ManifestError(ProtocolError):
+    """A stream of the framed protocol that carries something else than was declared, or than it carried before."""
+
+
+class UnknownUserError(ProtocolError):
+    """A client whose name is not among those that are served here."""
+
+
 class LimitExceeded(ProtocolError):
     """A size that is larger than we are willing to handle.
 

@@ -43,6 +43,13 @@ class Limits:
     max_image_bytes: int = 1 * GIB
     max_blob_bytes: int = 1 * GIB
 
+    # The framed protocol
+    max_handshake_bytes: int = 65_535  # or the port could not tell the two protocols apart
+    max_client_name_bytes: int = 1 * KIB
+    max_manifest_entries: int = 1024
+    max_command_entities: int = 1024
+    max_streams: int = 4096  # that one session uses
+
     # XML
     max_xml_depth: int = 64
     max_xml_elements: int = 200_000
@@ -56,8 +63,8 @@ class Limits:
 
     # Memory
     queue_messages: int = 64
-    queue_bytes: int = 8 * MIB
-    receive_block_bytes: int = 4 * MIB
+    queue_bytes: int = 2 * MIB
+    receive_block_bytes: int = 1 * MIB
     writer_queue_bytes: int = 16 * MIB  # above this the chain waits for the client, or output spills to a file
     max_spill_bytes: int = 8 * GIB
     max_session_bytes: int = 1 * GIB  # what one session may hold in buffers

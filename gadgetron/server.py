@@ -18,7 +18,8 @@ from gadgetron.controller import GadgetStreamController
 from gadgetron.environment import Environment
 from gadgetron.errors import GadgetronError, ServerBusy, ShuttingDown, StorageError
 from gadgetron.protocol.byte_stream import SocketStream
-from gadgetron.protocol.classic import ClassicCodec, ClassicSource
+from gadgetron.protocol.detection import DetectedCodec, DetectingSource, Protocols, refusing_codec
+from gadgetron.protocol.stream_source import StreamSource
 from gadgetron.session_state import SessionState
 from gadgetron.writer_task import WriterTask
 
@@ -38,17 +39,24 @@ class Session:
     ----------
     connection
         The connected socket; the session owns it.
+    protocols
+        What it may speak.
     """
 
-    def __init__(self, connection: socket.socket, name: str, environment: Environment) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        name: str,
+        environment: Environment,
+        protocols: Protocols = Protocols.BOTH,
+    ) -> None:
         limits = environment.limits
         self.name = name
         self.stream = SocketStream(connection, limits)
         self.controller = GadgetStreamController(environment, name)
-        self.source = ClassicSource(self.stream, limits)
-        self.sink = WriterTask(
-            self.stream, ClassicCodec(), on_failure=self.controller.fail, session_name=name, limits=limits
-        )
+        codec = DetectedCodec()
+        self.source = DetectingSource(self.stream, codec, limits, protocols)
+        self.sink = WriterTask(self.stream, codec, on_failure=self.controller.fail, session_name=name, limits=limits)
         self.thread = threading.Thread(target=self._run, name=f"{name}/reader", daemon=True)
         self.on_end: Callable[[Session], None] | None = None
 
@@ -78,10 +86,19 @@ class GadgetServerAcceptor:
         What the sessions share.
     host, port
         Where to listen; port 0 takes any free one, `port` then says which.
+    protocols
+        What clients may speak.
     """
 
-    def __init__(self, environment: Environment, host: str = "127.0.0.1", port: int = 9002) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        host: str = "127.0.0.1",
+        port: int = 9002,
+        protocols: Protocols = Protocols.BOTH,
+    ) -> None:
         self.environment = environment
+        self.protocols = protocols
         self.host = host
         self.port = port
         self._listener: socket.socket | None = None
@@ -246,7 +263,7 @@ class GadgetServerAcceptor:
             self._refuse_in_background(connection, name)
             return
         _tune(connection)
-        session = Session(connection, name, self.environment)
+        session = Session(connection, name, self.environment, self.protocols)
         session.on_end = self._session_ended
         with self._lock:
             self._sessions[session] = None
@@ -278,7 +295,7 @@ class GadgetServerAcceptor:
         def refuse() -> None:
             try:
                 _refuse(stream, ServerBusy("too many connections; try again later"))
-                ClassicSource(stream, limits).finish()
+                StreamSource(stream, limits).finish()
             finally:
                 with self._lock:
                     self._refusals.discard(threading.current_thread())
@@ -297,7 +314,7 @@ class GadgetServerAcceptor:
 
 
 def _refuse(stream: SocketStream, error: GadgetronError) -> None:
-    codec = ClassicCodec()
+    codec = refusing_codec(stream)
     try:
         codec.write_error(stream, error)
         codec.write_close(stream)

@@ -41,6 +41,10 @@ class GlobalConfiguration:
         Names that clients ask for, and the file each of them gets.
     external_hosts
         Hosts, besides loopback, that a configuration may connect to.
+    default_configuration
+        Configuration for clients that name none; None where the file does not say.
+    clients
+        Names of the clients that are served, where their protocol has names; empty for all.
     notices
         What the file has that has no effect here, in words.
     """
@@ -50,6 +54,8 @@ class GlobalConfiguration:
     allowed_prefixes: tuple[str, ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
     external_hosts: tuple[str, ...] = ()
+    default_configuration: str | None = None
+    clients: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -95,6 +101,8 @@ def parse_global_configuration(xml: bytes, source: str) -> GlobalConfiguration:
         allowed_prefixes=tuple(prefixes),
         aliases=_pairs(root, "configurationAlias", "file"),
         external_hosts=tuple(_texts(root, "externalHost")),
+        default_configuration=child_text(root, "defaultConfiguration"),
+        clients=tuple(_texts(root, "client")),
         notices=tuple(
             f"{source}: <{name}> has no effect: {reason}"
             for name, reason in IGNORED.items()

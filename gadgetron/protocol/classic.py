@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from time import monotonic
 from typing import TYPE_CHECKING
 
-from gadgetron.errors import ConnectionLost, GadgetronError, MalformedMessageError, ProtocolError
-from gadgetron.limits import LIMITS, Limits
+from gadgetron.errors import GadgetronError, MalformedMessageError, ProtocolError
 from gadgetron.message import GadgetContainerMessage, MessageBlock, ParametersMessage, config_message
 from gadgetron.output import Output, QueryResponse
-from gadgetron.protocol.byte_stream import ByteStream, DescriptorStream
+from gadgetron.protocol.byte_stream import ByteStream
 from gadgetron.protocol.message_ids import MessageID
+from gadgetron.protocol.stream_source import StreamSource
 from gadgetron.protocol.wire import U16, U32, U64, read_bytes_u32, read_bytes_u64, text_of
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ CONFIG_FILE_NAME_BYTES = 1024
 ERROR_PREFIX = "ERROR "
 
 
-class ClassicSource:
+class ClassicSource(StreamSource):
     """Reads a session's messages from a stream.
 
     Data messages are handed over in batches: whatever has arrived when the stream would have to wait.
@@ -34,11 +33,6 @@ class ClassicSource:
     limits
         Sizes and deadlines.
     """
-
-    def __init__(self, stream: ByteStream, limits: Limits = LIMITS) -> None:
-        self.stream = stream
-        self._limits = limits
-        self._is_finished = False
 
     def run(self, controller: GadgetStreamController) -> None:
         """Read until CLOSE, or the end of the stream on a message boundary."""
@@ -103,29 +97,6 @@ class ClassicSource:
         else:
             controller.no_reader(message_id)
         return True
-
-    def wake(self) -> None:
-        """Make `run` or `watch` return soon."""
-        self.stream.wake()
-
-    def watch(self, timeout_s: float) -> bool:
-        """Wait until `wake` or the timeout; True if the peer has gone for good."""
-        if isinstance(self.stream, DescriptorStream):
-            return self.stream.wait_for_hang_up(timeout_s)
-        return False
-
-    def finish(self) -> None:
-        """Half-close, let the peer read what was sent last, and close."""
-        if self._is_finished:
-            return
-        self._is_finished = True
-        try:
-            self.stream.close_write()
-            self.stream.discard_input(monotonic() + self._limits.linger_s, self._limits.linger_bytes)
-        except ConnectionLost:
-            return  # nobody left to be polite to
-        finally:
-            self.stream.close()
 
 
 def _read_file_name(stream: ByteStream) -> str:

@@ -1,0 +1,1 @@
+"""The framed ISMRMRD protocol: entities in frames, multiplexed streams, a handshake."""
