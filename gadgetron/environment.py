@@ -102,8 +102,11 @@ class Environment:
         path = self.working_directory
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner = path.stat().st_uid
         except OSError as error:
             raise StorageError(f"the working directory cannot be made: {error.strerror}") from error
+        if owner != os.getuid():  # its usual place is below /tmp, where anybody can have made it first
+            raise StorageError("the working directory belongs to another user — name one of your own (-W)")
         return path
 
 
