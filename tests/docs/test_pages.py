@@ -62,13 +62,13 @@ def test_every_page_is_on_the_first() -> None:
 def test_the_numbers_of_the_architecture_are_those_of_the_program() -> None:
     text = " ".join((DOCS / "architecture.md").read_text(encoding="utf-8").split())
     for words in (
-        f"{LIMITS.queue_messages} messages or {LIMITS.queue_bytes // MIB} MiB",
-        f"| each gadget's queue | {LIMITS.queue_bytes // MIB} MiB",
-        f"| receive blocks | {LIMITS.receive_block_bytes // MIB} MiB",
+        f"bounded in messages ({LIMITS.queue_messages})",
+        f"or after {LIMITS.queue_messages} messages",
         f"| what a gadget collects | {LIMITS.max_session_bytes // GIB} GiB",
         f"| output in memory | {LIMITS.writer_queue_bytes // MIB} MiB",
         f"| output on disk | {LIMITS.max_spill_bytes // GIB} GiB",
-        f"| chains at once | {LIMITS.max_sessions}; connections {LIMITS.max_connections} |",
+        f"| chains at once | {LIMITS.max_sessions} |",
+        f"| connections | {LIMITS.max_connections} |",
         f"takes nothing for {SPILL_PATIENCE_S:g} s",
         f"for {LIMITS.stall_s:g} s while output waits",
         f"at most {LIMITS.linger_s:g} s or {LIMITS.linger_bytes // 1024} KiB",
@@ -78,3 +78,7 @@ def test_the_numbers_of_the_architecture_are_those_of_the_program() -> None:
         f"the others have {LIMITS.drain_deadline_s:g} s",
     ):
         assert words in text, words
+    table = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("## Memory")[2].partition("\n## ")[0]
+    names = re.findall(r"`(\w+_\w+)`", table.partition("When a gadget")[0])
+    assert len(names) == 9
+    assert all(hasattr(LIMITS, name) for name in names)
