@@ -26,6 +26,7 @@ from gadgetron.errors import (
     RemoteError,
     ServerBusy,
     ShuttingDown,
+    StorageError,
     UnexpectedMessageError,
     UnknownMessageError,
     describe,
@@ -42,8 +43,16 @@ from gadgetron.task import Task
 
 log = structlog.get_logger()
 
-# Failures that are the peer's or the configuration's doing: told, and logged without a stack.
-_NOT_OUR_DEFECT = (ProtocolError, ConnectionLost, ConfigurationError, ServerBusy, ShuttingDown, RemoteError)
+# Failures that are the doing of peer, configuration or machine: told, and logged without a stack.
+_NOT_OUR_DEFECT = (
+    ProtocolError,
+    ConnectionLost,
+    ConfigurationError,
+    StorageError,
+    ServerBusy,
+    ShuttingDown,
+    RemoteError,
+)
 
 
 class GadgetStreamController:

@@ -12,6 +12,7 @@ from typing import Any
 import ismrmrd
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from gadgetron import reconstruct, reconstruct_iter
 from gadgetron.conversion import ReconstructedImage
@@ -198,3 +199,10 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, scan_file: Path) -> None:
         reconstruct(scan_file, tmp_path / "gone.xml")
     with pytest.raises(ConfigurationError):
         reconstruct(scan_file, "<wrong/>")
+
+
+def test_a_file_that_is_not_there_needs_no_stack_in_the_log(tmp_path: Path) -> None:
+    with capture_logs() as records, pytest.raises(StorageError, match="no such file"):
+        reconstruct(tmp_path / "no-scan.h5")
+    (record,) = (record for record in records if record["event"] == "session.failed")
+    assert "exc_info" not in record
