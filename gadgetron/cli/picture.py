@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as err:
         print(f"picture: {err.name} is not installed: pip install 'gadgetron[pictures]'", file=sys.stderr)
         return 1
-    print(f"{target}: {n_images} images")
+    print(f"{target}: {n_images} image{'' if n_images == 1 else 's'}")
     return 0
 
 

@@ -71,7 +71,7 @@ def test_the_numbers_of_the_architecture_are_those_of_the_program() -> None:
         f"| connections | {LIMITS.max_connections} |",
         f"takes nothing for {SPILL_PATIENCE_S:g} s",
         f"for {LIMITS.stall_s:g} s while output waits",
-        f"at most {LIMITS.linger_s:g} s or {LIMITS.linger_bytes // MIB} MiB",
+        f"read and dropped, for at most {LIMITS.linger_s:g} s",
         f"logged after {LIMITS.abort_deadline_s:g} s, and every {LIMITS.stack_log_interval_s:g} s",
         f"one of the {LIMITS.max_sessions} places",
         f"| a refusal | at most {MAX_REFUSALS} |",

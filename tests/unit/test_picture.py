@@ -85,7 +85,7 @@ def write_images(path, *groups):
 def test_the_program_writes_a_png_beside_the_file(tmp_path, capsys):
     write_images(tmp_path / "out.h5", "run")
     assert program.main([str(tmp_path / "out.h5")]) == 0
-    assert "out.png: 1 images" in capsys.readouterr().out
+    assert "out.png: 1 image\n" in capsys.readouterr().out
     with Image.open(tmp_path / "out.png") as png:
         assert png.format == "PNG"
         assert np.asarray(png).max() == 255
