@@ -111,17 +111,17 @@ class Acquisition:
     header
         392 bytes, as ACQUISITION_FIELDS has them.
     samples
-        Shape (channels, samples, 2), real and imaginary parts, of the storage type's component; where they come from a
-        message, shape (channels, samples), complex64.
+        Shape (channels, samples), complex64 or complex128; of integers real and imaginary parts, shape (channels,
+        samples, 2).
     trajectory
-        Shape (samples, dimensions), float32.
+        Shape (samples, dimensions), float32; None without dimensions.
     """
 
     entity_type: ClassVar[EntityType] = EntityType.ACQUISITION
 
     header: bytes | memoryview
     samples: NDArray[Any] = field(repr=False)
-    trajectory: NDArray[np.float32] = field(repr=False)
+    trajectory: NDArray[np.float32] | None = field(default=None, repr=False)
     stream: int = 0
     storage_type: int = StorageType.FLOAT
 
@@ -147,10 +147,15 @@ class Acquisition:
             sizes = f"number_of_samples {n_samples}, active_channels {n_channels}, trajectory_dimensions {n_dimensions}"
             check(f"acquisition bytes ({sizes})", message_bytes, limit)
             raise wrong_length(head, n_bytes, sizes)
-        trajectory: NDArray[np.float32] = np.ndarray(
-            (n_samples, n_dimensions), COORDINATE, stream.read_exactly(trajectory_bytes)
-        )
-        samples: NDArray[Any] = np.ndarray((n_channels, n_samples, 2), component, stream.read_exactly(data_bytes))
+        trajectory: NDArray[np.float32] | None = None
+        if n_dimensions:
+            trajectory = np.ndarray((n_samples, n_dimensions), COORDINATE, stream.read_exactly(trajectory_bytes))
+        body = stream.read_exactly(data_bytes)
+        samples: NDArray[Any]
+        if storage.sample is not None:
+            samples = np.ndarray((n_channels, n_samples), storage.sample, body)
+        else:
+            samples = np.ndarray((n_channels, n_samples, 2), component, body)
         return cls(header, samples, trajectory, head.stream, head.storage_type)
 
     @property
@@ -161,7 +166,7 @@ class Acquisition:
     def parts(self) -> list[Any]:
         """Give the bytes behind the entity header."""
         parts: list[Any] = [self.header]
-        if self.trajectory.size:
+        if self.trajectory is not None and self.trajectory.size:
             parts.append(contiguous(self.trajectory, COORDINATE))
         if self.samples.size:
             parts.append(contiguous(self.samples, self.samples.dtype.newbyteorder("<")))

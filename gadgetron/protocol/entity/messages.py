@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 DataEntity = Acquisition | Waveform | Image | Blob
 
 COMPLEX = np.dtype("<c8")
-COMPONENT = np.dtype("<f4")
 
 FORMS: tuple[tuple[Any, str], ...] = (
     (AcquisitionHeader, "acquisition"),
@@ -81,13 +80,12 @@ def to_message(entity: DataEntity, limits: Limits) -> MessageBlock:
 def _acquisition_message(entity: Acquisition) -> MessageBlock:
     header = acquisition_header(entity.header)
     trajectory = None
-    if entity.trajectory.shape[1]:
+    if entity.trajectory is not None:
         trajectory = GadgetContainerMessage(entity.trajectory)
         trajectory.charge(BLOCK_OVERHEAD_BYTES + entity.trajectory.nbytes)
-    parts = entity.samples
-    if parts.dtype != COMPONENT:
-        parts = _as_float32(parts)
-    samples: NDArray[np.complex64] = parts.view(COMPLEX)[..., 0]
+    samples = entity.samples
+    if samples.dtype != COMPLEX:
+        samples = _as_complex64(samples)
     data = GadgetContainerMessage(samples, trajectory)
     data.charge(BLOCK_OVERHEAD_BYTES + samples.nbytes)
     message = GadgetContainerMessage(header, data)
@@ -95,10 +93,13 @@ def _acquisition_message(entity: Acquisition) -> MessageBlock:
     return message
 
 
-def _as_float32(parts: NDArray[Any]) -> NDArray[np.float32]:
+def _as_complex64(samples: NDArray[Any]) -> NDArray[np.complex64]:
+    if samples.dtype.kind == "i":
+        pairs: NDArray[np.complex64] = samples.astype(np.float32).view(np.complex64)[..., 0]
+        return pairs
     with np.errstate(over="ignore"):
-        converted = parts.astype(np.float32)
-    if parts.dtype.kind == "f" and not np.array_equal(np.isinf(parts), np.isinf(converted)):
+        converted = samples.astype(np.complex64)
+    if not np.array_equal(np.isinf(samples), np.isinf(converted)):
         raise MalformedMessageError("acquisition samples are too large for complex64")
     return converted
 
@@ -179,10 +180,9 @@ def _acquisition_entity(header: AcquisitionHeader, block: MessageBlock | None) -
     samples = _array(block, Array[np.complex64], (n_channels, n_samples), "acquisition data")
     shape = (n_samples, header.trajectory_dimensions)
     has_trajectory = shape[1] or (block is not None and block.cont is not None)
+    trajectory = None
     if has_trajectory:
         trajectory = _array(block and block.cont, Array[np.float32], shape, "acquisition trajectory")
-    else:
-        trajectory = np.empty(shape, np.float32)
     return Acquisition(entity_acquisition_header(header), samples, trajectory)
 
 

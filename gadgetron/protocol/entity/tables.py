@@ -51,6 +51,8 @@ class Storage:
     component
         Type of one real number of an acquisition's samples, which are always complex; None where an acquisition cannot
         have it. Who reads the standard literally writes 9 and 10 where the C++ library writes 7 and 8: the same bytes.
+    sample
+        Type of one complex sample, where NumPy has one; None for pairs of integers.
     pixel
         Type of an image's pixels on the wire.
     message_pixel
@@ -58,12 +60,18 @@ class Storage:
     """
 
     component: np.dtype[Any] | None
+    sample: np.dtype[Any] | None
     pixel: np.dtype[Any]
     message_pixel: np.dtype[Any]
 
 
-def _storage(pixel: str, message_pixel: str = "", component: str = "") -> Storage:
-    return Storage(np.dtype(component) if component else None, np.dtype(pixel), np.dtype(message_pixel or pixel))
+def _storage(pixel: str, message_pixel: str = "", component: str = "", sample: str = "") -> Storage:
+    return Storage(
+        np.dtype(component) if component else None,
+        np.dtype(sample) if sample else None,
+        np.dtype(pixel),
+        np.dtype(message_pixel or pixel),
+    )
 
 
 STORAGE: dict[int, Storage] = {
@@ -74,10 +82,10 @@ STORAGE: dict[int, Storage] = {
     StorageType.INT: _storage("<i4", component="<i4"),
     StorageType.UINT64: _storage("<u8", message_pixel="<u4"),
     StorageType.INT64: _storage("<i8", message_pixel="<i4"),
-    StorageType.FLOAT: _storage("<f4", component="<f4"),
-    StorageType.DOUBLE: _storage("<f8", component="<f8"),
-    StorageType.CXFLOAT: _storage("<c8", component="<f4"),
-    StorageType.CXDOUBLE: _storage("<c16", component="<f8"),
+    StorageType.FLOAT: _storage("<f4", component="<f4", sample="<c8"),
+    StorageType.DOUBLE: _storage("<f8", component="<f8", sample="<c16"),
+    StorageType.CXFLOAT: _storage("<c8", component="<f4", sample="<c8"),
+    StorageType.CXDOUBLE: _storage("<c16", component="<f8", sample="<c16"),
 }
 """Every storage type that has numbers in it."""
 
