@@ -55,6 +55,9 @@ def make_parser() -> argparse.ArgumentParser:
     server.add_argument("-a", "--address", default="localhost", help="host (%(default)s)")
     server.add_argument("-p", "--port", type=int, default=DEFAULT_PORT, help="port (%(default)s)")
     server.add_argument("-t", "--timeout", type=int, default=10000, metavar="MS", help="to connect (%(default)s)")
+    server.add_argument(
+        "--protocol", choices=["classic", "entity"], default="classic", help="entity is the framed one (%(default)s)"
+    )
     scan = parser.add_argument_group("scan")
     scan.add_argument("-f", "--filename", type=Path, metavar="FILE", help="ISMRMRD HDF5 file to send")
     scan.add_argument("-g", "--in-group", default="/dataset", metavar="GROUP", help="its group (%(default)s)")
@@ -84,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.precision or options.tolerance or options.ZFP:
         parser.error("compressed acquisitions are not supported: leave -P, -T and -Z out")
+    if options.protocol != "classic" and (options.info is not None or options.query):
+        parser.error("only the classic protocol has queries: leave --protocol out")
     if options.filename is None and options.info is None and not options.query:
         parser.error("nothing to do: give a scan (-f FILE), or ask something (-Q, -q)")
     try:
@@ -155,7 +160,7 @@ def _stream(options: argparse.Namespace, scan: ScanFile, header: bytes, script: 
             results.take(message_id, message)
             progress.received()
 
-        connector = GadgetronConnector(on_message=take, on_text=progress.say)
+        connector = GadgetronConnector(on_message=take, on_text=progress.say, protocol=options.protocol)
         progress.remark(f"connecting to {options.address}:{options.port}")
         with connector.open(options.address, options.port, options.timeout / 1000):
             if script is not None:

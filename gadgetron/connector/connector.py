@@ -9,8 +9,9 @@ from time import monotonic
 from typing import Any, Self
 
 from gadgetron.connector.outcome import Outcome
-from gadgetron.connector.receiving import OnMessage, OnText, Receiver
+from gadgetron.connector.receiving import EntityReceiver, OnMessage, OnText, Receiver
 from gadgetron.connector.sending import Sender
+from gadgetron.connector.wire import ClassicWire, ClientWire, entity_writers
 from gadgetron.errors import ConfigurationError, ConnectionLost, GadgetronError, PeerTimeout, QueueClosed
 from gadgetron.limits import LIMITS, MIB, Limits
 from gadgetron.message import (
@@ -24,13 +25,8 @@ from gadgetron.message import (
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.message_queue import MessageQueue
 from gadgetron.protocol.byte_stream import ByteStream
-from gadgetron.protocol.classic_client import (
-    configuration_file_frame,
-    configuration_script_frame,
-    connect,
-    query_frame,
-    text_frame,
-)
+from gadgetron.protocol.classic_client import connect
+from gadgetron.protocol.entity.client import EntityClient
 from gadgetron.standard_messages import load_standard_readers, load_standard_writers
 
 DEFAULT_PORT = 9002
@@ -59,6 +55,9 @@ class GadgetronConnector:
         How long the server may be silent, or take nothing, before it counts as lost.
     max_received_bytes
         Without `on_message`: how much may wait to be iterated over. Above it reading pauses.
+    protocol
+        "classic", or "entity" for the framed one: the messages are the same, but for what only one of them can say
+        (queries and texts, and readers and writers of one's own, are classic).
 
     Notes
     -----
@@ -74,21 +73,31 @@ class GadgetronConnector:
         limits: Limits = LIMITS,
         idle_s: float = IDLE_S,
         max_received_bytes: int = LIMITS.max_session_bytes,
+        protocol: str = "classic",
     ) -> None:
         self.texts: list[str] = []
         self._limits = replace(limits, idle_between_frames_s=idle_s, stall_s=idle_s)
         self._on_text = on_text
         self._inbox: MessageQueue | None = None if on_message else MessageQueue(2**31, max_received_bytes)
         self._outcome = Outcome()
-        self._sender = Sender(load_standard_writers(), self._outcome, self._limits, self._fail)
-        self._receiver = Receiver(
-            load_standard_readers(),
-            self._outcome,
-            self._limits,
-            deliver=on_message or self._keep,
-            on_text=self._take_text,
-            may_close=lambda: self._sender.everything_sent,
-            on_remote_error=self._sender.stop,
+        self._wire: ClientWire = ClassicWire(self._limits)
+        client: EntityClient | None = None
+        if protocol == "entity":
+            self._wire = client = EntityClient(limits=self._limits)
+        elif protocol != "classic":
+            raise ConfigurationError(f"protocol is {protocol!r} — expected classic or entity")
+        writers = load_standard_writers() if client is None else entity_writers(client)
+        self._sender = Sender(writers, self._outcome, self._wire, self._fail)
+        callbacks: dict[str, Any] = {
+            "deliver": on_message or self._keep,
+            "on_text": self._take_text,
+            "may_close": lambda: self._sender.everything_sent,
+            "on_remote_error": self._sender.stop,
+        }
+        self._receiver = (
+            Receiver(load_standard_readers(), self._outcome, self._limits, **callbacks)
+            if client is None
+            else EntityReceiver(client, self._outcome, self._limits, **callbacks)
         )
         self._stream: ByteStream | None = None
         self._reader_thread: threading.Thread | None = None
@@ -108,14 +117,22 @@ class GadgetronConnector:
             If nothing listens there; the text names host, port and cause.
         PeerTimeout
             If there is no answer within the time.
+        RemoteError
+            If the server denies the connection (the framed protocol only).
         ConfigurationError
             If the port is no port, or the connector has been opened before.
         """
         if self._stream is not None:
             raise ConfigurationError(f"this connector has been opened already, to {self._outcome.where}: make another")
         number = _port_number(port)
-        stream = self._stream = connect(hostname, number, timeout_s, self._limits)
         self._outcome.where = f"{hostname}:{number}"
+        stream = connect(hostname, number, timeout_s, self._limits)
+        try:
+            self._wire.shake_hands(stream, timeout_s)
+        except GadgetronError:
+            stream.close()
+            raise
+        self._stream = stream
         self._writer_thread = _thread("connector/writer", self._sender.run, stream)
         self._reader_thread = _thread("connector/reader", self._read, stream)
         self._writer_thread.start()
@@ -127,18 +144,28 @@ class GadgetronConnector:
         self._receiver.register(int(slot), reader)
 
     def register_writer(self, slot: int, writer: GadgetMessageWriter) -> None:
-        """Have messages for this id, and messages of its types, written by a writer."""
+        """Have messages for this id, and messages of its types, written by a writer.
+
+        Raises
+        ------
+        ConfigurationError
+            In the framed protocol, which has no slots.
+        """
+        if isinstance(self._wire, EntityClient):
+            raise ConfigurationError(
+                f"{type(writer).__name__} (slot {int(slot)}): the framed protocol has no form for its messages"
+            )
         self._sender.register(int(slot), writer)
 
     # Sending
 
     def send_gadgetron_configuration_file(self, config_xml_name: str) -> None:
         """Name the server's configuration to run."""
-        self._send_frame(configuration_file_frame(config_xml_name))
+        self._send_frame(self._wire.configuration_file(config_xml_name))
 
     def send_gadgetron_configuration_script(self, config_xml: str | bytes) -> None:
         """Send a configuration itself."""
-        self._send_frame(configuration_script_frame(_utf8(config_xml), self._limits))
+        self._send_frame(self._wire.configuration_script(_utf8(config_xml)))
 
     def send_gadgetron_parameters(self, xml: str | bytes) -> None:
         """Send parameters for every gadget, conventionally an ISMRMRD header. At any time, in order with the data."""
@@ -146,7 +173,7 @@ class GadgetronConnector:
 
     def send_text(self, text: str) -> None:
         """Send a line for the server's log."""
-        self._send_frame(text_frame(text, self._limits))
+        self._send_frame(self._wire.text(text))
 
     def send_close(self) -> None:
         """Say that no more data comes. The server finishes what it has, and ends. More calls do nothing."""
@@ -201,9 +228,7 @@ class GadgetronConnector:
         PeerTimeout
             If there is none within the time.
         """
-        return self._receiver.ask(
-            lambda number: self._send_frame(query_frame(number, _utf8(question), self._limits)), timeout_s
-        )
+        return self._receiver.ask(lambda number: self._send_frame(self._wire.query(number, _utf8(question))), timeout_s)
 
     # Receiving
 

@@ -8,13 +8,23 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from gadgetron.connector.outcome import Outcome
-from gadgetron.errors import ConnectionLost, PeerTimeout, QueueClosed, RemoteError, UnknownMessageError
+from gadgetron.connector.wire import read_result
+from gadgetron.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    PeerTimeout,
+    QueueClosed,
+    RemoteError,
+    UnknownMessageError,
+)
 from gadgetron.limits import Limits
 from gadgetron.message import MessageBlock, config_message
 from gadgetron.message_io import GadgetMessageReader
 from gadgetron.protocol.byte_stream import ByteStream
+from gadgetron.protocol.entity.client import EntityClient
 from gadgetron.protocol.message_ids import MessageID
 from gadgetron.protocol.wire import read_bytes_u32, read_bytes_u64, text_of
 
@@ -103,6 +113,9 @@ class Receiver:
         if message_id != MessageID.CLOSE:
             self._read_control(message_id, stream)
             return True
+        return self._closed()
+
+    def _closed(self) -> bool:
         if not self._may_close() and not self._outcome.has_remote_error:
             raise ConnectionLost("the server ended the session before everything was sent")
         return False
@@ -169,6 +182,40 @@ class Receiver:
             self._has_ended = True
             for query in self._queries.values():
                 query.answered.set()
+
+
+class EntityReceiver(Receiver):
+    """Takes entities off the wire until DONE.
+
+    Parameters
+    ----------
+    client
+        Our side of the session.
+    **rest
+        As for `Receiver`, but for the readers: every entity has one form.
+    """
+
+    def __init__(self, client: EntityClient, outcome: Outcome, limits: Limits, **rest: Any) -> None:
+        super().__init__({}, outcome, limits, **rest)
+        self._client = client
+
+    def register(self, slot: int, reader: GadgetMessageReader) -> None:
+        """Refuse: entities have no slots."""
+        raise ConfigurationError(
+            f"{type(reader).__name__} (slot {slot}): the framed protocol has no form for its messages"
+        )
+
+    def _read_message(self, stream: ByteStream) -> bool:
+        """Read one entity; False after DONE."""
+        try:
+            received = read_result(self._client, stream, self._limits)
+        except RemoteError as error:
+            self._remote_error(str(error), stream)
+            return True
+        if received is not None:
+            self._hand_on(*received)
+            return True
+        return self._closed()
 
 
 @dataclass

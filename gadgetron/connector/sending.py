@@ -8,9 +8,10 @@ from itertools import groupby
 from typing import Any
 
 from gadgetron.connector.outcome import Outcome
+from gadgetron.connector.wire import ClientWire
 from gadgetron.conversion import as_message
 from gadgetron.errors import ConfigurationError, ConnectionLost, PeerTimeout, QueueClosed
-from gadgetron.limits import MIB, Limits
+from gadgetron.limits import MIB
 from gadgetron.message import (
     GadgetContainerMessage,
     GadgetMessageIdentifier,
@@ -23,7 +24,6 @@ from gadgetron.message import (
 from gadgetron.message_io import GadgetMessageWriter
 from gadgetron.message_queue import MessageQueue
 from gadgetron.protocol.byte_stream import ByteStream
-from gadgetron.protocol.classic_client import CLOSE_FRAME, parameters_frame
 from gadgetron.protocol.message_ids import MessageID
 
 OUTBOX_MESSAGES = 1024
@@ -40,6 +40,8 @@ class Sender:
         By message id.
     outcome
         Where failures are noted.
+    wire
+        How everything that is not data is said.
     on_failure
         Called in the writer thread when sending fails and the peer would not notice by itself.
 
@@ -55,14 +57,14 @@ class Sender:
         self,
         writers: dict[int, GadgetMessageWriter],
         outcome: Outcome,
-        limits: Limits,
+        wire: ClientWire,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.messages_sent = 0
         self.everything_sent = False
         self._writers = writers
         self._outcome = outcome
-        self._limits = limits
+        self._wire = wire
         self._on_failure = on_failure
         self._writer_of: dict[type, GadgetMessageWriter] = {}  # where a message's first type decides
         self._outbox = MessageQueue(OUTBOX_MESSAGES, OUTBOX_BYTES)
@@ -116,7 +118,7 @@ class Sender:
                 batch = self._outbox.get_many(BATCH_MESSAGES)
                 if batch[0].kind is MessageKind.CLOSE:
                     self.everything_sent = True  # before the peer can answer
-                    stream.write(CLOSE_FRAME)
+                    stream.write(self._wire.close())
                     return
                 self._write(stream, batch)
                 self.messages_sent += sum(message.kind is MessageKind.DATA for message in batch)
@@ -139,10 +141,17 @@ class Sender:
                 writer.write_many(stream, [_without_identifier(message) for message in run])
             else:
                 for message in run:
-                    stream.write(_frame_of(message, self._limits))
+                    stream.write(self._frame_of(message))
 
     def _writer_or_none(self, message: MessageBlock) -> GadgetMessageWriter | None:
         return self._writer_for(message) if isinstance(message, GadgetContainerMessage) else None
+
+    def _frame_of(self, message: MessageBlock) -> bytes:
+        if isinstance(message, _Frame):
+            return message.data
+        if isinstance(message, ParametersMessage):
+            return self._wire.parameters(message.data)
+        raise ConfigurationError(f"no writer is registered for {message!r}")
 
     def _prepared(self, item: Any) -> MessageBlock:
         message = as_message(item)
@@ -184,14 +193,6 @@ class _Frame(MessageBlock):
     def __init__(self, data: bytes) -> None:
         super().__init__(MessageKind.CONFIG)
         self.data = data
-
-
-def _frame_of(message: MessageBlock, limits: Limits) -> bytes:
-    if isinstance(message, _Frame):
-        return message.data
-    if isinstance(message, ParametersMessage):
-        return parameters_frame(message.data, limits)
-    raise ConfigurationError(f"no writer is registered for {message!r}")
 
 
 def _without_identifier(message: MessageBlock) -> MessageBlock:
