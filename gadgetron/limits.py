@@ -63,8 +63,8 @@ class Limits:
 
     # Memory
     queue_messages: int = 64
-    queue_bytes: int = 2 * MIB
-    receive_block_bytes: int = 1 * MIB
+    queue_bytes: int = 8 * MIB
+    receive_block_bytes: int = 4 * MIB
     writer_queue_bytes: int = 16 * MIB  # above this the chain waits for the client, or output spills to a file
     max_spill_bytes: int = 8 * GIB
     max_session_bytes: int = 1 * GIB  # what one session may hold in buffers

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 SPILL_READ_BYTES = 1 * MIB
 MAX_BATCH = 64
+DISCARD_S = 0.05
+JOIN_S = 0.02
 SPILL_PATIENCE_S = 0.1  # a client that takes nothing for so long is busy sending: do not wait for it
 
 
@@ -79,6 +81,7 @@ class WriterTask:
         self._is_broken = False
         self._error: GadgetronError | None = None
         self._thread_waits = False
+        self._in_hand = 0  # messages that the thread has taken and not written yet
         self.written = 0
         self.dropped = 0
         self.spilled = 0
@@ -168,8 +171,11 @@ class WriterTask:
             self._error = self._error or error
             self._is_finishing = True
             self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
+        while self._thread.is_alive():
+            if self._error is not None:
+                # A client that sends everything before it reads anything has to be rid of it before it can be told.
+                self._stream.discard_input(monotonic() + DISCARD_S, self._limits.linger_bytes)
+            self._thread.join(JOIN_S)
 
     def _run(self) -> None:
         structlog.contextvars.bind_contextvars(session=self._session_name)
@@ -191,6 +197,7 @@ class WriterTask:
                 self._is_broken = True
                 self._is_aborted = True
                 self._drop()
+                self.dropped += self._in_hand
                 spill, self._spill = self._spill, None
             if spill is not None:
                 self.dropped += spill.n_messages
@@ -224,6 +231,7 @@ class WriterTask:
                     self._changed.wait()
                 return False
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+            self._in_hand = len(batch)
         if batch:
             self._write_batch(batch)
             return True
@@ -245,10 +253,12 @@ class WriterTask:
                 with self._lock:
                     self._waiting_bytes -= nbytes
                     self.written += len(outputs)
+                    self._in_hand -= len(outputs)
                     if self._producers_waiting:
                         self._room.notify_all()
                     if self._is_aborted:
-                        self.dropped += len(batch)
+                        self.dropped += self._in_hand
+                        self._in_hand = 0
                         self._waiting_bytes -= sum(size for _, size in batch)
                         return
                 outputs, nbytes = [], 0
@@ -260,11 +270,13 @@ class WriterTask:
                 if spill is None:
                     return
                 data, n_messages, is_whole = spill.take(SPILL_READ_BYTES)
+                self._in_hand = n_messages
                 if spill.n_messages == 0 and is_whole:
                     self._spill = None
                     spill.close()
             self._stream.write(data)
             self.written += n_messages
+            self._in_hand = 0
             if is_whole:
                 self._stream.mark_message()
                 return
