@@ -15,7 +15,7 @@ from gadgetron.limits import LIMITS, check
 from gadgetron.message import Array, Container, ParametersMessage, make_message
 from gadgetron.properties import Property
 from gadgetron.toolboxes.kspace import Received, phase_encoding_grid
-from gadgetron.types import (
+from gadgetron.recon_types import (
     COUNTERS,
     FLAG_LAST_IN_SLICE,
     FLAG_PHASE_CORRECTION,

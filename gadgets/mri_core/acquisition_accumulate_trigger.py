@@ -14,7 +14,7 @@ from gadgetron.limits import LIMITS
 from gadgetron.message import Array, GadgetContainerMessage, MessageBlock
 from gadgetron.properties import Property
 from gadgetron.toolboxes.arrays import owned
-from gadgetron.types import (
+from gadgetron.recon_types import (
     COUNTERS,
     FLAG_CALIBRATION,
     FLAG_CALIBRATION_AND_IMAGING,

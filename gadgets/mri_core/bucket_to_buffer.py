@@ -16,7 +16,7 @@ from gadgetron.message import Container, GadgetContainerMessage, ParametersMessa
 from gadgetron.properties import Property
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.kspace import AxisGrid, ReadoutPlace, Received, phase_encoding_grid, place_readout
-from gadgetron.types import (
+from gadgetron.recon_types import (
     COUNTERS,
     Acquisition,
     AcquisitionBucket,

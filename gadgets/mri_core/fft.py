@@ -9,7 +9,7 @@ from gadgetron.errors import GadgetError
 from gadgetron.gadget import Gadget1
 from gadgetron.message import Array, Container, make_message
 from gadgetron.toolboxes.fft import ifft
-from gadgetron.types import ReconBuffer, ReconData, make_image_header
+from gadgetron.recon_types import ReconBuffer, ReconData, make_image_header
 
 SPATIAL_AXES = (1, 2, 3)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gadgetron.gadget import Gadget1
 from gadgetron.message import Array, Container, make_message
-from gadgetron.types import ImageArray
+from gadgetron.recon_types import ImageArray
 
 
 class ImageArraySplitGadget(Gadget1[ImageArray]):

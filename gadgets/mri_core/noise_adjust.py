@@ -16,7 +16,7 @@ from gadgetron.properties import Property
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.coils import mix_channels
 from gadgetron.toolboxes.noise import NoiseCovariance, noise_scale, parse_noise_covariance, prewhitener
-from gadgetron.types import FLAG_NOISE
+from gadgetron.recon_types import FLAG_NOISE
 
 Header = Container[ismrmrd.AcquisitionHeader]
 Readout = Container[Array[np.complex64]]

@@ -12,7 +12,7 @@ from gadgetron.gadget import Gadget2
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.readout import crop_readouts, resample_trajectory
-from gadgetron.types import FLAG_NOISE
+from gadgetron.recon_types import FLAG_NOISE
 
 Readout = Array[np.complex64]
 import threading

@@ -9,7 +9,7 @@ from gadgetron.gadget import Gadget1
 from gadgetron.message import Array, Container
 from gadgetron.properties import Property
 from gadgetron.toolboxes.images import percentile_scale
-from gadgetron.types import ImageArray
+from gadgetron.recon_types import ImageArray
 
 
 class ScaleGadget(Gadget1[ismrmrd.ImageHeader | ImageArray]):

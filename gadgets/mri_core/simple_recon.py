@@ -7,7 +7,7 @@ import numpy as np
 from gadgetron.gadget import Gadget1
 from gadgetron.message import Container, GadgetContainerMessage
 from gadgetron.toolboxes.coils import rss_image
-from gadgetron.types import ImageArray, ReconBuffer, ReconData, empty_objects, make_image_header
+from gadgetron.recon_types import ImageArray, ReconBuffer, ReconData, empty_objects, make_image_header
 
 
 class SimpleReconGadget(Gadget1[ReconData]):

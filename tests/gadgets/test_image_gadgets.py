@@ -6,7 +6,7 @@ import pytest
 
 from gadgetron.errors import MalformedMessageError
 from gadgetron.message import GadgetMessageIdentifier, make_message
-from gadgetron.types import ImageArray
+from gadgetron.recon_types import ImageArray
 from gadgets.mri_core.auto_scale import AutoScaleGadget
 from gadgets.mri_core.complex_to_float import ComplexToFloatGadget
 from gadgets.mri_core.extract import ExtractGadget

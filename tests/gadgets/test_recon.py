@@ -6,7 +6,7 @@ import pytest
 
 from gadgetron.errors import GadgetError, LimitExceeded, MalformedMessageError
 from gadgetron.message import make_message
-from gadgetron.types import ImageArray, ReconBit, ReconData
+from gadgetron.recon_types import ImageArray, ReconBit, ReconData
 from gadgets.mri_core.accumulator import AccumulatorGadget
 from gadgets.mri_core.acquisition_accumulate_trigger import AcquisitionAccumulateTriggerGadget
 from gadgets.mri_core.bucket_to_buffer import BucketToBufferGadget
