@@ -28,7 +28,7 @@ class Limits:
     idle_between_frames_s: float = 30 * 60.0  # scanners pause
     stall_s: float = 60.0  # output pending, and the peer neither takes nor sends
     linger_s: float = 2.0  # after our last byte, for the peer to read it
-    linger_bytes: int = 64 * KIB
+    linger_bytes: int = 64 * MIB  # of what it still sends: less, and a reset would end its sending
     drain_deadline_s: float = 30.0  # SIGTERM: sessions may finish
     abort_deadline_s: float = 2.0  # an aborted session's threads
     stack_log_interval_s: float = 30.0  # a gadget that works on after CLOSE: its stack in the log
@@ -68,6 +68,10 @@ class Limits:
     writer_queue_bytes: int = 16 * MIB  # above this the chain waits for the client, or output spills to a file
     max_spill_bytes: int = 8 * GIB
     max_session_bytes: int = 1 * GIB  # what one session may hold in buffers
+
+    # Files that outlive a session
+    max_stored_bytes: int = 64 * MIB  # one of them
+    max_stored_files: int = 1000  # of one kind in one folder; the oldest make room
 
 
 LIMITS = Limits()
