@@ -5,21 +5,21 @@ In the units of the result each sample has noise of variance 1 in its real and 1
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NoiseCovariance", "noise_scale", "parse_noise_covariance", "prewhitener"]
+__all__ = [
+    "NoiseCovariance",
+    "match_channels",
+    "noise_scale",
+    "noise_sigmas",
+    "prewhitener",
+]
 
 DEFAULT_RELATIVE_BANDWIDTH = 0.793
-
-_MAGIC = b"SFNDAM"
-_COMPLEX64 = 7
-_MAX_CHANNELS = 65_535
 
 
 class NoiseCovariance(NamedTuple):
@@ -33,11 +33,14 @@ class NoiseCovariance(NamedTuple):
         Sampling interval of the noise readouts [µs]; 0 if unknown.
     labels
         Names of the channels, or empty.
+    n_samples
+        How many samples of each channel it was made of; 0 if unknown.
     """
 
     covariance: NDArray[np.complex128]
     dwell_time_us: float
     labels: tuple[str, ...] = ()
+    n_samples: int = 0
 
 
 def prewhitener(covariance: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -96,30 +99,33 @@ def noise_scale(acquisition_dwell_us: float, noise_dwell_us: float, relative_ban
     return math.sqrt(2.0 * acquisition_dwell_us / noise_dwell_us * bandwidth)
 
 
-def parse_noise_covariance(data: bytes) -> NoiseCovariance:
-    """Read a stored noise covariance (the C++ Gadgetron's SFNDAM file).
+def match_channels(noise: NoiseCovariance, labels: tuple[str, ...]) -> NDArray[np.complex128]:
+    """Bring a covariance into the order of a scan's channels, by their names.
+
+    Parameters
+    ----------
+    labels
+        Names of the scan's channels, in their order. Channels of the noise that the scan does not have are left out.
+
+    Returns
+    -------
+        The covariance as it is if names are unknown on either side, or not those of the channels.
 
     Raises
     ------
     ValueError
-        If the data is not such a file.
+        If a channel of the scan is missing in the noise, or a name is not unique.
     """
-    try:
-        return _parse(data)
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a noise covariance file: {error}") from error
+    if not labels or noise.labels == labels or len(noise.labels) != len(noise.covariance):
+        return noise.covariance
+    missing = [label for label in labels if noise.labels.count(label) != 1]
+    if missing or len(set(labels)) != len(labels):
+        raise ValueError(f"{len(missing)} of {len(labels)} channels have no noise of their own name")
+    order = [noise.labels.index(label) for label in labels]
+    return noise.covariance[np.ix_(order, order)]
 
 
-def _parse(data: bytes) -> NoiseCovariance:
-    magic, version, type_code, n_dimensions = struct.unpack_from("<6sIII", data)
-    if (magic, version, type_code, n_dimensions) != (_MAGIC, 1, _COMPLEX64, 2):
-        raise ValueError("SFNDAM version 1 with a complex64 matrix expected")
-    n_rows, n_columns, n_meta = struct.unpack_from("<QQQ", data, 18)
-    if n_rows != n_columns or not 0 < n_rows <= _MAX_CHANNELS:
-        raise ValueError(f"the matrix has shape {n_rows} × {n_columns}")
-    count = n_rows * n_columns
-    matrix = np.frombuffer(data, np.complex64, count, offset=42).reshape(n_rows, n_columns)
-    meta = json.loads(data[42 + 8 * count : 42 + 8 * count + n_meta])
-    labels = tuple(str(label) for label in meta.get("labels", ()))
-    # On disk the first index runs fastest.
-    return NoiseCovariance(matrix.T.astype(np.complex128), float(meta["noiseDwellTimeUs"]), labels)
+def noise_sigmas(covariance: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Give the standard deviation of each channel's noise, real and imaginary part together: shape (channels,)."""
+    sigmas: NDArray[np.float64] = np.sqrt(np.maximum(covariance.diagonal().real, 0.0))
+    return sigmas

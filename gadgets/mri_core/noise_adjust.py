@@ -9,13 +9,29 @@ import ismrmrd
 import numpy as np
 
 from gadgetron.errors import LimitExceeded, MalformedMessageError, StorageError
-from gadgetron.gadget import Gadget2
+from gadgetron.gadget import CLOSE_NORMAL, Gadget2
 from gadgetron.limits import LIMITS
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
+from gadgetron.noise_storage import (
+    NOISE_PREFIX,
+    channel_labels,
+    dependency_id,
+    load_noise,
+    parse_noise,
+    store_noise,
+)
 from gadgetron.properties import Property
+from gadgetron.storage import Storage
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.coils import mix_channels
-from gadgetron.toolboxes.noise import NoiseCovariance, noise_scale, parse_noise_covariance, prewhitener
+from gadgetron.toolboxes.noise import (
+    DEFAULT_RELATIVE_BANDWIDTH,
+    NoiseCovariance,
+    match_channels,
+    noise_scale,
+    prewhitener,
+)
+from gadgetron.toolboxes.noise_files import serialize_sfndam
 from gadgetron.recon_types import FLAG_NOISE
 
 Header = Container[ismrmrd.AcquisitionHeader]
@@ -25,18 +41,19 @@ Readout = Container[Array[np.complex64]]
 class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     """Make the noise of all channels white and of unit variance.
 
-    Takes acquisitions; emits those that are not noise, in order. The covariance comes from the noise readouts before
-    the first imaging readout, or from the file that the parameter `noisecovariancein` names, which wins. Without
-    either, readouts pass unchanged.
+    Takes acquisitions; emits those that are not noise, in order. The covariance is, in this order: the file that the
+    parameter `noisecovariancein` names; the stored one of the noise scan that the header depends on; that of the noise
+    readouts before the first imaging readout. Without any of them readouts pass unchanged.
+
+    Noise that was measured is stored under the scan's measurement ID (without one, its measurement_uid), for scans
+    that depend on it, and in the file that the parameter `noisecovarianceout` names.
 
     Mended against the C++ Gadgetron: `scale_only_channels_by_name` finds the channel, not the name's position in the
-    list; headers without acquisitionSystemInformation or measurementInformation do not crash it; a stored covariance
-    of other channels than the scan's is refused, instead of being used as it is.
+    list; headers without acquisitionSystemInformation or measurementInformation do not crash it; of a stored covariance
+    the scan's channels are taken by name, and if one is missing that is an error, instead of taking the wrong ones.
     """
 
-    noise_dependency_prefix = Property(
-        "GadgetronNoiseCovarianceMatrix", doc="beginning of the name of stored covariances"
-    )
+    noise_dependency_prefix = Property(NOISE_PREFIX, doc="beginning of the name of stored covariances")
     perform_noise_adjust = Property(
         True, doc="whether to adjust; if false, noise readouts are dropped and nothing else done"
     )
@@ -51,12 +68,18 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         "", doc="folder of stored covariances, inside the working directory", folder=True
     )
 
+    time_limit_in_storage = Property(
+        48.0, doc="age above which a stored covariance is as good as gone [h]; 0 for no limit", minimum=0.0
+    )
+
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
         self._sum: Array[np.complex128] | None = None
         self._n_samples = 0
         self._dwell_time_us = 0.0
         self._bandwidth: float | None = None
+        self._header_xml = b""
+        self._measurement_id = ""
         self._channel_names: tuple[str, ...] = ()
         self._stored: NoiseCovariance | None = None
         self._prewhitener: Array[np.complex64] | None = None
@@ -66,17 +89,32 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         """Read bandwidth and channel names, and a stored covariance if there is one."""
         header = parameters.header
         system = header.acquisitionSystemInformation
-        self._bandwidth = system.relativeReceiverNoiseBandwidth if system else None
-        labels = sorted(system.coilLabel, key=lambda label: label.coilNumber) if system else []
-        self._channel_names = tuple(label.coilName for label in labels)
-        file_name = self.controller.parameter("noisecovariancein")
-        if file_name:
-            self._stored = _load(Path(file_name))
-            return
         measurement = header.measurementInformation
-        for dependency in measurement.measurementDependency if measurement else ():
-            if dependency.dependencyType.lower() == "noise":
-                self.log.warning("noise_dependency.not_found", measurement_id=dependency.measurementID)
+        self._bandwidth = system.relativeReceiverNoiseBandwidth if system else None
+        self._channel_names = channel_labels(header)
+        self._header_xml = parameters.data.rstrip(b"\0")
+        self._measurement_id = (measurement.measurementID if measurement else None) or ""
+        if self.perform_noise_adjust:
+            file_name = self.controller.parameter("noisecovariancein")
+            self._stored = _load(Path(file_name)) if file_name else self._load_dependency(dependency_id(header))
+
+    def _load_dependency(self, measurement_id: str | None) -> NoiseCovariance | None:
+        if measurement_id is None:
+            return None
+        try:
+            noise = load_noise(self._storage(), self.noise_dependency_prefix, measurement_id)
+        except StorageError as error:
+            self.log.warning("noise_dependency.not_usable", measurement_id=measurement_id, reason=str(error))
+            return None
+        if noise is None:
+            self.log.warning("noise_dependency.not_found", measurement_id=measurement_id)
+        else:
+            self.log.info("noise_dependency.loaded", measurement_id=measurement_id, n_channels=len(noise.covariance))
+        return noise
+
+    def _storage(self) -> Storage:
+        folder = Path(self.noise_dependency_folder) if self.noise_dependency_folder else self.working_directory
+        return Storage(folder, self.time_limit_in_storage * 3600.0)
 
     def process_many(self, messages: Sequence[MessageBlock]) -> None:
         """Collect noise, and adjust imaging readouts in batches of equal shape."""
@@ -98,7 +136,7 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
             self._adjust(waiting)
 
     def _collect(self, header: Header, readout: Readout) -> None:
-        if self._is_decided or not self.perform_noise_adjust:
+        if self._is_decided or self._stored is not None or not self.perform_noise_adjust:
             return
         noise = readout.object.astype(np.complex128)
         n_channels, n_samples = noise.shape
@@ -108,6 +146,7 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
                 raise LimitExceeded("bytes of the noise covariance", n_bytes, LIMITS.max_session_bytes)
             self._sum = np.zeros((n_channels, n_channels), np.complex128)
             self._dwell_time_us = self.noise_dwell_time_us_preset or header.object.sample_time_us
+            self._measurement_id = self._measurement_id or str(header.object.measurement_uid)
         elif len(self._sum) != n_channels:
             raise MalformedMessageError(
                 f"active_channels ({n_channels}): {len(self._sum)} expected, as in the first noise readout — "
@@ -145,7 +184,17 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         if noise is None:
             self.log.info("noise.none", hint="readouts pass unchanged")
             return
-        covariance = self._in_channel_order(noise)
+        if self._stored is None:
+            try:
+                self._keep(noise)
+            except (StorageError, LimitExceeded) as error:  # no reason to do without the images
+                self.log.warning("noise.not_stored", reason=str(error))
+        try:
+            covariance = match_channels(noise, self._channel_names)
+        except ValueError as error:
+            raise MalformedMessageError(
+                f"coilLabel: the stored noise covariance is of other channels: {error}"
+            ) from error
         for name in filter(None, (part.strip() for part in self.scale_only_channels_by_name.split(","))):
             if name in self._channel_names and self._channel_names.index(name) < len(covariance):
                 channel = self._channel_names.index(name)
@@ -166,23 +215,30 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
     def _measured(self) -> NoiseCovariance | None:
         if self._sum is None or self._n_samples < 2:
             return None
-        return NoiseCovariance(self._sum / (self._n_samples - 1), self._dwell_time_us)
+        covariance = self._sum / (self._n_samples - 1)
+        labels = self._channel_names if len(self._channel_names) == len(covariance) else ()
+        return NoiseCovariance(covariance, self._dwell_time_us, labels, self._n_samples)
 
-    def _in_channel_order(self, noise: NoiseCovariance) -> Array[np.complex128]:
-        """Bring a stored covariance into the order of this scan's channels, by their names."""
-        covariance = noise.covariance
-        names = self._channel_names
-        if not noise.labels or not names or noise.labels == names:
-            return covariance
-        if sorted(noise.labels) != sorted(names) or len(set(names)) != len(names) or len(names) != len(covariance):
-            raise MalformedMessageError("coilLabel: the stored noise covariance is of other channels than this scan's")
-        order = [noise.labels.index(name) for name in names]
-        return covariance[np.ix_(order, order)]
+    def _keep(self, noise: NoiseCovariance) -> None:
+        """Store what was measured."""
+        file_name = self.controller.parameter("noisecovarianceout")
+        if file_name:
+            bandwidth = DEFAULT_RELATIVE_BANDWIDTH if self._bandwidth is None else self._bandwidth
+            path = Path(file_name)
+            Storage(path.parent).put(path.name, serialize_sfndam(noise, bandwidth))
+        name = store_noise(self._storage(), self.noise_dependency_prefix, self._measurement_id, noise, self._header_xml)
+        self.log.info("noise.stored", name=name, n_channels=len(noise.covariance), n_samples=noise.n_samples)
+
+    def close(self, flags: int) -> None:
+        """Store the noise of a scan that had nothing else: that it can be stored is all there is to such a scan."""
+        noise = self._measured() if flags == CLOSE_NORMAL and not self._is_decided else None
+        if noise is not None:
+            self._keep(noise)
 
 
 def _load(path: Path) -> NoiseCovariance:
     try:
-        return parse_noise_covariance(path.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = "not readable" if isinstance(error, OSError) else str(error)
-        raise StorageError(f"noisecovariancein: {reason}") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise StorageError("noisecovariancein: not readable") from error
+    return parse_noise(data, "noisecovariancein")

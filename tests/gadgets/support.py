@@ -9,6 +9,7 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
+from gadgetron.errors import StorageError
 from gadgetron.gadget import CLOSE_ABORTED, CLOSE_NORMAL, Gadget
 from gadgetron.message import GadgetContainerMessage, MessageBlock, blocks, config_message, make_message
 
@@ -42,7 +43,8 @@ class Controller:
 
     @property
     def working_directory(self) -> Path:
-        assert self._working_directory is not None
+        if self._working_directory is None:
+            raise StorageError("this test gives no working directory")
         return self._working_directory
 
     def output_ready(self, message: MessageBlock) -> int:

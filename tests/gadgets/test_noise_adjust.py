@@ -1,12 +1,11 @@
-import json
-import struct
-
 import ismrmrd
 import numpy as np
 import pytest
 
 from gadgetron.errors import MalformedMessageError, StorageError
 from gadgetron.message import make_message
+from gadgetron.toolboxes.noise import NoiseCovariance
+from gadgetron.toolboxes.noise_files import parse_noise_file, serialize_sfndam
 from gadgets.mri_core.noise_adjust import NoiseAdjustGadget
 from tests.gadgets.support import (
     Controller,
@@ -116,9 +115,7 @@ def test_noise_that_is_no_noise_changes_nothing(rng):
 
 
 def write_covariance(path, matrix, labels):
-    meta = json.dumps({"labels": labels, "noiseDwellTimeUs": 0.0}).encode()
-    head = struct.pack("<6sIIIQQQ", b"SFNDAM", 1, 7, 2, *matrix.shape, len(meta))
-    path.write_bytes(head + matrix.T.astype(np.complex64).tobytes() + meta)
+    path.write_bytes(serialize_sfndam(NoiseCovariance(np.array(matrix, complex), 0.0, tuple(labels)), 0.793))
 
 
 def test_a_stored_covariance_wins_and_follows_the_channel_names(tmp_path, rng):
@@ -149,15 +146,91 @@ def test_a_stored_covariance_that_cannot_be_read_is_an_error_without_a_path(cont
     assert str(tmp_path) not in raised.value.client_text
 
 
-def test_a_missing_dependency_is_a_warning_with_its_id(capsys):
-    measurement = (
-        "<measurementInformation><measurementDependency><dependencyType>Noise</dependencyType>"
-        "<measurementID>id_4711</measurementID></measurementDependency></measurementInformation>"
+def measurement(measurement_id="", depends_on=""):
+    dependency = (
+        "<measurementDependency><dependencyType>noise</dependencyType>"
+        f"<measurementID>{depends_on}</measurementID></measurementDependency>"
     )
-    run(NoiseAdjustGadget(), [], header_xml(more=measurement))
+    own = f"<measurementID>{measurement_id}</measurementID>" if measurement_id else ""
+    return f"<measurementInformation>{own}{dependency if depends_on else ''}</measurementInformation>"
+
+
+def test_a_missing_dependency_is_a_warning_with_its_id(tmp_path, capsys):
+    run(NoiseAdjustGadget(), [], header_xml(more=measurement("", "id_4711")), controller=Controller(tmp_path))
     output = "".join(capsys.readouterr())
     assert "noise_dependency.not_found" in output
     assert "id_4711" in output
+
+
+def stored(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("with_images", [False, True])
+def test_measured_noise_is_stored(with_images, tmp_path, rng):
+    noise = noise_readouts(rng, sample_time_us=5.0)
+    samples = np.concatenate([objects(message)[1] for message in noise], axis=1).astype(complex)
+    xml = header_xml(more=measurement("1_2_3") + SYSTEM)
+    images = [acquisition(complex_noise(rng, 3, 8)) for _ in range(3)] if with_images else []
+    run(NoiseAdjustGadget(), [*noise, *images], xml, controller=Controller(tmp_path))
+    assert stored(tmp_path) == ["GadgetronNoiseCovarianceMatrix_1_2_3"]
+    file = parse_noise_file((tmp_path / stored(tmp_path)[0]).read_bytes())
+    covariance = samples.conj() @ samples.T / (samples.shape[1] - 1)
+    assert relative_difference(file.noise.covariance, covariance) < 1e-6
+    assert (file.noise.dwell_time_us, file.header_xml) == (5.0, xml.encode())
+
+
+def test_without_a_measurement_id_noise_is_stored_under_the_measurement_uid(tmp_path, rng):
+    run(NoiseAdjustGadget(), noise_readouts(rng, measurement_uid=77), HEADER, controller=Controller(tmp_path))
+    assert stored(tmp_path) == ["GadgetronNoiseCovarianceMatrix_77"]
+
+
+@pytest.mark.parametrize(("stored_as", "depends_on"), [("1_2_3", "1_2_3"), ("1_2_9", "9")])
+def test_a_dependent_scan_is_whitened_by_the_stored_noise(stored_as, depends_on, tmp_path, rng):
+    controller = Controller(tmp_path)
+    noise = noise_readouts(rng, sample_time_us=5.0)
+    data = complex_noise(rng, 3, 20)
+
+    def result(messages, xml):
+        imaging = acquisition(data.copy(), sample_time_us=10.0)
+        return objects(run(NoiseAdjustGadget(), [*messages, imaging], xml, controller=controller)[0])[1]
+
+    expected = result(noise, header_xml(more=measurement(stored_as) + SYSTEM))
+    dependent = header_xml(more=measurement("1_2_4", depends_on) + SYSTEM)
+    assert relative_difference(result([], dependent), expected) < 1e-6
+    # The stored noise wins over noise readouts of the scan itself, which is stored nowhere.
+    assert relative_difference(result(noise_readouts(rng), dependent), expected) < 1e-6
+    assert stored(tmp_path) == [f"GadgetronNoiseCovarianceMatrix_{stored_as}"]
+
+
+def test_noise_can_be_kept_in_a_file_of_the_users_choice(tmp_path, rng):
+    file = tmp_path / "out" / "noise.bin"
+    controller = Controller(tmp_path / "work", noisecovarianceout=str(file))
+    run(NoiseAdjustGadget(), noise_readouts(rng, sample_time_us=5.0), HEADER, controller=controller)
+    noise = parse_noise_file(file.read_bytes()).noise
+    assert noise[1:] == (5.0, ("left", "right", "top"), 8 * 512)
+    data = complex_noise(rng, 3, 8)
+    controller = Controller(tmp_path / "work", noisecovariancein=str(file))
+    (message,) = run(NoiseAdjustGadget(), [acquisition(data.copy())], HEADER, controller=controller)
+    assert relative_difference(objects(message)[1], data) > 0.1
+
+
+def test_stored_noise_that_cannot_be_read_is_as_good_as_none(tmp_path, rng, capsys):
+    (tmp_path / "GadgetronNoiseCovarianceMatrix_5").write_bytes(b"what")
+    data = complex_noise(rng, 3, 8)
+    xml = header_xml(more=measurement("", "5"))
+    (message,) = run(NoiseAdjustGadget(), [acquisition(data)], xml, controller=Controller(tmp_path))
+    assert objects(message)[1] is data
+    assert "noise_dependency.not_usable" in "".join(capsys.readouterr())
+
+
+def test_images_do_not_need_the_storage_but_a_noise_scan_does(tmp_path, rng):
+    (tmp_path / "file").write_bytes(b"")
+    controller = Controller(tmp_path / "file")
+    messages = [*noise_readouts(rng), acquisition(complex_noise(rng, 3, 8))]
+    assert len(run(NoiseAdjustGadget(), messages, HEADER, controller=controller)) == 1
+    with pytest.raises(StorageError, match="cannot be stored"):
+        run(NoiseAdjustGadget(), noise_readouts(rng), HEADER, controller=controller)
 
 
 def test_order_is_kept_when_shapes_mix_and_others_pass_by(rng):

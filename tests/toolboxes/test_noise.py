@@ -1,10 +1,7 @@
-import json
-import struct
-
 import numpy as np
 import pytest
 
-from gadgetron.toolboxes.noise import noise_scale, parse_noise_covariance, prewhitener
+from gadgetron.toolboxes.noise import NoiseCovariance, match_channels, noise_scale, noise_sigmas, prewhitener
 from tests.gadgets.support import complex_noise
 
 
@@ -49,26 +46,21 @@ def test_scale_follows_the_bandwidths():
     assert noise_scale(5.0, 0.0, 0.8) == 1.0
 
 
-def stored(matrix, meta):
-    text = json.dumps(meta).encode()
-    head = struct.pack("<6sIIIQQQ", b"SFNDAM", 1, 7, 2, *matrix.shape, len(text))
-    return head + matrix.T.astype(np.complex64).tobytes() + text
+def test_channels_are_matched_by_name(rng):
+    matrix = complex_noise(rng, 3, 3).astype(np.complex128)
+    noise = NoiseCovariance(matrix, 1.0, ("a", "b", "c"))
+    np.testing.assert_array_equal(match_channels(noise, ("c", "a", "b")), matrix[[2, 0, 1]][:, [2, 0, 1]])
+    np.testing.assert_array_equal(match_channels(noise, ("c", "a")), matrix[[2, 0]][:, [2, 0]])
+    assert match_channels(noise, ()) is matrix
+    assert match_channels(noise._replace(labels=()), ("x", "y", "z")) is matrix
+    assert match_channels(noise._replace(labels=("a",)), ("x", "y", "z")) is matrix  # not the names of these channels
 
 
-def test_a_stored_covariance_is_read(rng):
-    matrix = complex_noise(rng, 3, 3)
-    meta = {"channels": 3, "labels": ["a", "b", "c"], "noiseDwellTimeUs": 2.5}
-    noise = parse_noise_covariance(stored(matrix, meta))
-    np.testing.assert_array_equal(noise.covariance, matrix)
-    assert (noise.dwell_time_us, noise.labels) == (2.5, ("a", "b", "c"))
+@pytest.mark.parametrize("labels", [("a", "b", "d"), ("a", "a", "b")])
+def test_a_channel_without_noise_of_its_own_is_an_error(labels):
+    with pytest.raises(ValueError, match="no noise of their own"):
+        match_channels(NoiseCovariance(np.eye(3, dtype=complex), 1.0, ("a", "b", "c")), labels)
 
 
-def test_a_stored_covariance_that_is_cut_or_wrong_is_refused(rng):
-    data = stored(complex_noise(rng, 2, 2), {"noiseDwellTimeUs": 1.0})
-    for n in range(0, len(data), 7):
-        with pytest.raises(ValueError, match="not a noise covariance"):
-            parse_noise_covariance(data[:n])
-    with pytest.raises(ValueError, match="not a noise covariance"):
-        parse_noise_covariance(b"X" + data[1:])
-    with pytest.raises(ValueError, match="not a noise covariance"):
-        parse_noise_covariance(stored(complex_noise(rng, 2, 2), {}))
+def test_sigmas_are_roots_of_the_diagonal():
+    np.testing.assert_allclose(noise_sigmas(np.diag([4.0, 0.0, 9.0]).astype(complex)), [2, 0, 3])
