@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from gadgetron.configuration.model import StreamConfiguration
 from gadgetron.configuration.search import ConfigurationSearch, given_configuration
 from gadgetron.controller import GadgetStreamController
-from gadgetron.conversion import ReconstructedImage, as_image, as_message
+from gadgetron.conversion import ReconstructedImage, as_image
 from gadgetron.environment import Environment, default_working_directory
 from gadgetron.errors import ConfigurationError, GadgetronError, QueueClosed, ShuttingDown
 from gadgetron.limits import MIB
@@ -26,15 +25,11 @@ from gadgetron.message import (
     MessageBlock,
     MessageKind,
     close_message,
-    config_message,
 )
 from gadgetron.message_queue import MessageQueue
 from gadgetron.output import Output
+from gadgetron.scan_source import BATCH_MESSAGES, Scan, ScanSource
 
-Scan = str | Path | tuple[Any, Iterable[Any]]
-"""The path of an ISMRMRD file; or the ISMRMRD header (XML, or the ismrmrd package's object) and the scan's items."""
-
-BATCH_MESSAGES = 64
 RESULTS_BYTES = 64 * MIB  # that may wait for who iterates; then the chain is held back
 
 
@@ -128,7 +123,7 @@ def reconstruct_iter(
     elif parameters or allow:
         raise ConfigurationError("parameters and allow go into the environment that you give")
     parsed, name = given_configuration(configuration, environment.search)
-    with closing(_Run(environment, _Scan(scan, group, parsed, name))) as run:
+    with closing(_Run(environment, ScanSource(scan, group, parsed, name))) as run:
         run.start()
         for message_id, message in run.results():
             image = as_image(message, message_id)
@@ -136,72 +131,6 @@ def reconstruct_iter(
                 yield image
             elif on_message is not None:
                 on_message(message_id, message)
-
-
-class _Scan:
-    """The source of a session: the scan's items, in its own thread."""
-
-    def __init__(self, scan: Scan, group: str, configuration: StreamConfiguration, name: str) -> None:
-        self._scan = scan
-        self._group = group
-        self._configuration = configuration
-        self._name = name
-        self._woken = threading.Event()
-        self.failure: BaseException | None = None
-
-    def run(self, controller: GadgetStreamController) -> None:
-        controller.configuration(self._configuration, self._name)
-        try:
-            if isinstance(self._scan, tuple):
-                header, items = self._scan
-                self._send(
-                    controller, header, items, 1
-                )  # they may come from a scan that goes on: nothing is kept waiting
-            else:
-                from gadgetron.dataset import ScanFile
-
-                with ScanFile(self._scan, self._group) as file:
-                    self._send(controller, file.header_xml, file.items(), BATCH_MESSAGES)
-        except GadgetronError:
-            raise
-        except BaseException as error:  # the iterable is the user's; `results` raises what it raised
-            self.failure = error
-            raise
-
-    def _send(self, controller: GadgetStreamController, header: Any, items: Iterable[Any], batch_size: int) -> None:
-        controller.parameters(config_message(_header_xml(header)))
-        batch: list[MessageBlock] = []
-        for item in items:
-            if self._woken.is_set():
-                raise QueueClosed("the session has ended")
-            batch.append(as_message(item))
-            if len(batch) >= batch_size:
-                controller.data(batch)
-                batch = []
-        if batch:
-            controller.data(batch)
-        controller.end_of_input()
-
-    def wake(self) -> None:
-        self._woken.set()
-
-    def watch(self, timeout_s: float) -> bool:
-        self._woken.wait(timeout_s)
-        return False
-
-    def finish(self) -> None:
-        """Nothing to end."""
-
-
-def _header_xml(header: Any) -> bytes:
-    if isinstance(header, bytes):
-        return header
-    if isinstance(header, str):
-        return header.encode()
-    import ismrmrd
-
-    xml: str | bytes = ismrmrd.xsd.ToXML(header)
-    return xml.encode() if isinstance(xml, str) else xml
 
 
 class _Results:
@@ -231,7 +160,7 @@ class _Results:
 class _Run:
     """A session in a thread of its own, and the results where the user is."""
 
-    def __init__(self, environment: Environment, source: _Scan) -> None:
+    def __init__(self, environment: Environment, source: ScanSource) -> None:
         self._source = source
         self._sink = _Results()
         self._controller = GadgetStreamController(environment, "reconstruct")

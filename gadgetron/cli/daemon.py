@@ -46,7 +46,8 @@ signals:
 examples:
   gadgetron                                            serve on localhost, port 9002
   gadgetron -p 9010 --log-json                         another port, logs for machines
-  gadgetron --from_stream -c default.xml -i scan.mrd -o images.mrd
+  gadgetron --from_stream -c default.xml -i scan.h5 -o images.h5
+  gadgetron --from_stream -c default.xml < scan.mrd > images.mrd
 """
 
 
@@ -98,8 +99,10 @@ def make_parser() -> argparse.ArgumentParser:
     stream = parser.add_argument_group("one reconstruction without a server")
     stream.add_argument("--from_stream", action="store_true", help="read messages from -i, write to -o, and exit")
     stream.add_argument("-c", "--config_name", metavar="CONFIG", help="configuration to run: a stock name, or a file")
-    stream.add_argument("-i", "--input_path", metavar="FILE", help="messages to read [standard input]")
-    stream.add_argument("-o", "--output_path", metavar="FILE", help="where to write [standard output]")
+    stream.add_argument("-i", "--input_path", metavar="FILE", help="messages, or an ISMRMRD HDF5 file [standard input]")
+    stream.add_argument(
+        "-o", "--output_path", metavar="FILE", help="messages; HDF5 if it ends in .h5 [standard output]"
+    )
     stream.add_argument(
         "--parameter", action="append", default=[], metavar="NAME=VALUE", help="free parameter for gadgets (repeatable)"
     )
@@ -229,6 +232,11 @@ class SignalPipe:
         """Wait for the next signal."""
         return os.read(self._read_end, 1)[0]
 
+    def ignore_from_now_on(self) -> None:
+        """Take no more signals: the interpreter's end restores default actions, and one that comes then would kill."""
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+
     def post(self, number: int) -> None:
         """Append a number as if it were a signal. From any thread."""
         os.write(self._write_end, bytes([number]))
@@ -267,11 +275,13 @@ def _run_until_signal(acceptor: GadgetServerAcceptor, port_file: Path | None) ->
             drainer.start()
         elif number == DRAINED and drainer is not None:
             drainer.join()
+            signals.ignore_from_now_on()
             log.info("server.ended", clean=drained_in_order[0])
             return EXIT_OK if drained_in_order[0] else EXIT_FAILED
         else:
             log.warning("server.aborting", sessions=len(acceptor.sessions))
             acceptor.close(0.0)
+            signals.ignore_from_now_on()
             return EXIT_FAILED
 
 
