@@ -7,12 +7,14 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gadgetron import reconstruct
 from gadgetron.dataset import list_image_groups, load_images
+from gadgetron.message import GadgetContainerMessage
 from gadgetron.phantom import PhantomOptions, write_phantom
 from gadgetron.protocol.byte_stream import MemoryStream
 from readers_writers.image import MRIImageReader
@@ -29,22 +31,19 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(*arguments: str | Path, data: bytes = b"", stdin: int | None = None) -> subprocess.CompletedProcess[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "gadgetron.cli.daemon",
-        "--log-level",
-        "error",
-        "--from_stream",
-        *map(str, arguments),
-    ]
-    feed = {"stdin": stdin} if stdin is not None else {"input": data}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, timeout=GUARD_S, env=environment, check=False, **feed)
+def run(*arguments: str | Path, data: bytes = b"", path: str = str(ROOT)) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "gadgetron.cli.daemon", "--log-level", "error", "--from_stream"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        input=data,
+        capture_output=True,
+        timeout=GUARD_S,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
 
 
-def images_in(data: bytes) -> list[np.ndarray]:
+def images_in(data: bytes) -> list[Any]:
     """Read a stream as it must be: the parameters, images, CLOSE."""
     stream = MemoryStream(data)
     assert stream.read_u16() == raw.HEADER
@@ -52,7 +51,9 @@ def images_in(data: bytes) -> list[np.ndarray]:
     found = []
     while (message_id := stream.read_u16()) != raw.CLOSE:
         assert message_id == 1022
-        found.append(MRIImageReader().read(stream).cont.object)
+        block = MRIImageReader().read(stream).cont
+        assert isinstance(block, GadgetContainerMessage)
+        found.append(block.object)
     assert not stream.has_buffered(1)
     return found
 
@@ -143,20 +144,7 @@ def test_a_gadget_that_prints_does_not_spoil_the_stream(scan: Path, tmp_path: Pa
     for end in ("</gadgetronStreamConfiguration>", "</stream>"):
         xml = xml.replace(end, gadget + end)
     own.write_text(xml.replace("<stream/>", f"<stream>{gadget}</stream>"))
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    command = [
-        sys.executable,
-        "-m",
-        "gadgetron.cli.daemon",
-        "--from_stream",
-        "--allow",
-        "noisy_gadgets",
-        "-c",
-        str(own),
-    ]
-    result = subprocess.run(
-        [*command, "-i", str(scan)], capture_output=True, timeout=GUARD_S, env=environment, check=False
-    )
+    result = run("--allow", "noisy_gadgets", "-c", own, "-i", scan, path=f"{ROOT}{os.pathsep}{tmp_path}")
     assert result.returncode == 0, result.stderr
     assert b"on standard output" in result.stderr
     assert b"on standard output" not in result.stdout
