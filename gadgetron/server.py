@@ -155,6 +155,8 @@ class GadgetServerAcceptor:
         if not finished:
             self.abort_sessions()
             self.wait_for_sessions(self.environment.limits.abort_deadline_s)
+            for session in self.sessions:  # the client has been told; a gadget of it does not return
+                log.warning("session.abandoned", session=session.name)
         with self._lock:
             refusals = list(self._refusals)
         for thread in refusals:

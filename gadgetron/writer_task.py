@@ -172,10 +172,10 @@ class WriterTask:
             self._is_finishing = True
             self._changed.notify()
         while self._thread.is_alive():
-            if self._error is not None:
+            self._thread.join(JOIN_S)
+            if self._error is not None and self._thread.is_alive():
                 # A client that sends everything before it reads anything has to be rid of it before it can be told.
                 self._stream.discard_input(monotonic() + DISCARD_S, self._limits.linger_bytes)
-            self._thread.join(JOIN_S)
 
     def _run(self) -> None:
         structlog.contextvars.bind_contextvars(session=self._session_name)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 CONFIG_FILE, CONFIG_SCRIPT, HEADER, CLOSE, TEXT, QUERY, RESPONSE, ERROR = range(1, 9)
-ACQUISITION, IMAGE, WAVEFORM = 1008, 1022, 1026
+ACQUISITION, DEPENDENCY_QUERY, IMAGE, WAVEFORM = 1008, 1019, 1022, 1026
 
 PIXEL_BYTES = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
 
@@ -123,7 +123,7 @@ class Reply:
 
     @property
     def error(self) -> str:
-        """What a failure was told with: TEXT that begins with ERROR, CLOSE, and an orderly end. Empty if it was none."""
+        """What a failure was told with: TEXT that begins with ERROR, CLOSE, an orderly end. Empty if it was none."""
         if not self.texts:
             return ""
         assert self.ids[-2:] == [TEXT, CLOSE], self
@@ -243,6 +243,8 @@ def missing_bytes(message_id: int, content: bytes) -> int:
         return 4 - n if n < 4 else 4 + struct.unpack_from("<I", content)[0] - n
     if message_id == RESPONSE:
         return 16 - n if n < 16 else 16 + struct.unpack_from("<Q", content, 8)[0] - n
+    if message_id == DEPENDENCY_QUERY:
+        return 8 - n if n < 8 else 8 + struct.unpack_from("<Q", content)[0] - n
     if message_id == ACQUISITION:
         if n < 340:
             return 340 - n
