@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from gadgetron.toolboxes.arrays import quiet
 
-__all__ = ["histogram_scale", "percentile_scale", "to_integers"]
+__all__ = ["histogram_scale", "intensity_scale", "percentile_scale", "to_integers"]
 
 HISTOGRAM_PART = 0.99
+MAX_VOLUMES = 24
+DEFAULT_INTENSITY = 2048.0
+DEFAULT_FACTOR = 4.0
 
 
 @quiet
@@ -79,3 +82,34 @@ def to_integers(
     rounded = np.copysign(np.floor(np.abs(exact) + 0.5), exact)
     np.nan_to_num(rounded, copy=False, nan=0.0, posinf=float(maximum), neginf=float(minimum))
     return rounded.clip(minimum, maximum).astype(dtype)
+
+
+@quiet
+def intensity_scale(images: NDArray[Any], min_intensity: float, max_intensity: float) -> float:
+    """Find the factor that brings images into the range of 12-bit integers.
+
+    Parameters
+    ----------
+    images
+        Shape (…, z, y, x); of more than 24 images the 24 in the middle count.
+    min_intensity, max_intensity
+        Range of maxima of images in units of noise.
+
+    Returns
+    -------
+        For maxima beyond the range 2048 over the maximum; within it the largest of 4, 2, 1 that keeps the maximum below
+        max_intensity. 2048 for images that are black or not finite.
+    """
+    volumes = images.reshape(-1, *images.shape[-3:])
+    if len(volumes) > MAX_VOLUMES:
+        middle = len(volumes) // 2 - MAX_VOLUMES // 2
+        volumes = volumes[middle : middle + MAX_VOLUMES]
+    brightest = float(np.abs(volumes).max(initial=0.0))
+    if not np.isfinite(brightest) or brightest <= 0:
+        brightest = 1.0
+    if brightest < min_intensity or brightest > max_intensity:
+        return DEFAULT_INTENSITY / brightest
+    factor = DEFAULT_FACTOR
+    while brightest * factor > max_intensity and factor >= 2:
+        factor /= 2
+    return factor if brightest * factor <= max_intensity else max_intensity / brightest

@@ -1,0 +1,158 @@
+"""Calibration data of parallel imaging: which lines there are, their average, and low-pass images for coil maps.
+
+Buffers are (LOC, S, N, CHA, E2, E1, E0), as in ReconBuffer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gadgetron.toolboxes.arrays import quiet
+from gadgetron.toolboxes.kspace_filters import Filter, apply_filters, reference_filter
+from gadgetron.toolboxes.resize import pad_centred
+
+__all__ = ["Range", "average_lines", "low_pass_kspace", "sampled_lines", "sampled_range", "snr_scale"]
+
+
+class Range(NamedTuple):
+    """First and last sampled index along an axis, and that of k-space center, which may lie beside."""
+
+    first: int
+    center: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return self.last - self.first + 1
+
+
+def sampled_lines(data: NDArray[np.complex64]) -> NDArray[np.bool_]:
+    """Tell which lines were acquired, shape (LOC, S, N, E2, E1): those that are not zero in the first channel."""
+    return np.asarray(data[:, :, :, 0].any(axis=-1))
+
+
+def sampled_range(lines: NDArray[np.bool_], axis: int) -> tuple[int, int] | None:
+    """Give first and last index along an axis at which there is a line anywhere; None if there is none."""
+    other = tuple(i for i in range(lines.ndim) if i != axis % lines.ndim)
+    present = np.flatnonzero(lines.any(axis=other))
+    return (int(present[0]), int(present[-1])) if present.size else None
+
+
+@quiet
+def average_lines(
+    data: NDArray[np.complex64], lines: NDArray[np.bool_], *, average_n: bool, average_s: bool
+) -> NDArray[np.complex64]:
+    """Average a buffer over N, and over S, each line over those that were acquired.
+
+    Parameters
+    ----------
+    data
+        Buffer.
+    lines
+        From `sampled_lines`.
+    average_n, average_s
+        Which axes become 1.
+
+    Returns
+    -------
+        A new buffer, or the data itself if nothing is averaged.
+    """
+    for wanted, axis in ((average_n, 2), (average_s, 1)):
+        if not wanted or data.shape[axis] == 1:
+            continue
+        counts = lines.sum(axis=axis, keepdims=True)
+        weights = (1.0 / np.maximum(counts, 1)).astype(np.float32)
+        data = data.sum(axis=axis, keepdims=True)
+        data *= weights[:, :, :, np.newaxis, :, :, np.newaxis]
+        lines = counts > 0
+    return data
+
+
+@quiet
+def low_pass_kspace(
+    reference: NDArray[np.complex64], ranges: tuple[Range, Range, Range], shape: tuple[int, int, int], *, cut: bool
+) -> NDArray[np.complex64]:
+    """Make k-space for coil maps from calibration data: symmetric, with a Hanning filter, padded with zeros.
+
+    Parameters
+    ----------
+    reference
+        Buffer whose axes E2, E1, E0 have just the sampled range.
+    ranges
+        Along E2, E1, E0: in the first two, first is 0 in the buffer; along E0 the positions are those of the readout
+        before it was cut to the range.
+    shape
+        Sizes of the result along E2, E1, E0.
+    cut
+        Whether calibration lines that have no counterpart on the other side of the center are left out. If not, the
+        middle of the lines is the center.
+
+    Returns
+    -------
+        Buffer, complex64. A new array.
+    """
+    data = reference
+    filters: list[Filter | None] = []
+    for position, (axis_range, n_out) in enumerate(zip(ranges, shape, strict=True)):
+        axis = position - 3
+        n = data.shape[axis]
+        if axis == -1:
+            length = _readout_length(axis_range, n_out)
+            start = length // 2 - axis_range.center + axis_range.first
+            data = _place(data, start, length)
+            filters.append(reference_filter(length, max(start, 0), min(start + n, length) - 1))
+            continue
+        if n == 1:
+            filters.append(None)
+            continue
+        half = min(axis_range.center, n - axis_range.center)
+        length = min(2 * half - 1 if cut else n, n_out)
+        first = max((axis_range.center if cut else n // 2) - length // 2, 0)
+        data = np.take(data, range(first, first + length), axis=axis)
+        filters.append(reference_filter(length, 0, length - 1) if length > 1 else None)
+    data = apply_filters(np.array(data), filters)
+    return pad_centred(data, shape)
+
+
+def _readout_length(readout: Range, n_out: int) -> int:
+    length = 2 * readout.center
+    if readout.first > 0 or readout.last < length - 1:
+        length = 2 * max(readout.center - readout.first, readout.last - readout.center + 1)
+    return max(1, min(length if length > 1 else n_out, n_out))
+
+
+def _place(data: NDArray[np.complex64], start: int, n: int) -> NDArray[np.complex64]:
+    """Put the last axis at an index of one of length n; what does not fit is left out."""
+    if start == 0 and data.shape[-1] == n:
+        return data
+    placed = np.zeros((*data.shape[:-1], n), np.complex64)
+    first, last = max(start, 0), min(start + data.shape[-1], n)
+    placed[..., first:last] = data[..., first - start : last - start]
+    return placed
+
+
+def snr_scale(lines: NDArray[np.bool_], n_e0: int, first_e0: int, last_e0: int) -> tuple[float, float]:
+    """Find how undersampled a buffer is, and the factor that keeps the level of white noise nevertheless.
+
+    Parameters
+    ----------
+    lines
+        Which lines of the buffer were acquired.
+    n_e0, first_e0, last_e0
+        Length of the readout, and its sampled range.
+
+    Returns
+    -------
+        The effective acceleration, lines of the buffer over lines acquired; and sqrt(that times the readout's length
+        over its sampled length). Both are 1 if there are no lines.
+    """
+    n_lines = int(lines.sum())
+    if n_lines == 0:
+        return 1.0, 1.0
+    n_sampled = last_e0 - first_e0 + 1 if 0 <= first_e0 <= last_e0 < n_e0 else n_e0
+    acceleration = lines.size / n_lines
+    return acceleration, float(np.sqrt(n_e0 / n_sampled * acceleration))
