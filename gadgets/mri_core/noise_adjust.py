@@ -21,6 +21,7 @@ from gadgetron.noise_storage import (
     store_noise,
 )
 from gadgetron.properties import Property
+from gadgetron.recon_types import FLAG_NOISE
 from gadgetron.storage import Storage
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.coils import mix_channels
@@ -32,7 +33,6 @@ from gadgetron.toolboxes.noise import (
     prewhitener,
 )
 from gadgetron.toolboxes.noise_files import serialize_sfndam
-from gadgetron.recon_types import FLAG_NOISE
 
 Header = Container[ismrmrd.AcquisitionHeader]
 Readout = Container[Array[np.complex64]]
@@ -70,6 +70,9 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
 
     time_limit_in_storage = Property(
         48.0, doc="age above which a stored covariance is as good as gone [h]; 0 for no limit", minimum=0.0
+    )
+    is_noise_adjusted = Property(
+        False, doc="set by the gadget: whether readouts are adjusted; for other gadgets to refer to"
     )
 
     def __init__(self, name: str = "", **properties: object) -> None:
@@ -210,6 +213,7 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
             return
         scale = noise_scale(header.sample_time_us, noise.dwell_time_us, self._bandwidth)
         self._prewhitener = np.ascontiguousarray((matrix * scale).T, np.complex64)  # readouts are (channels, samples)
+        self.is_noise_adjusted = True
         self.log.info("noise.prewhitener", n_channels=len(matrix), n_samples=self._n_samples, scale=round(scale, 6))
 
     def _measured(self) -> NoiseCovariance | None:

@@ -1,0 +1,145 @@
+"""What the generic Cartesian reconstructions share: coil maps, headers, and how images are sent."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from gadgetron.errors import MalformedMessageError
+from gadgetron.gadget import Gadget1
+from gadgetron.header import Encoding, IsmrmrdHeader
+from gadgetron.image_arrays import label_images
+from gadgetron.message import Array, Container, GadgetContainerMessage, ParametersMessage
+from gadgetron.parallel_imaging import acceleration_of
+from gadgetron.properties import Property
+from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer, ReconData
+from gadgetron.toolboxes.coil_maps import coil_map_inati, coil_map_inati_iterative
+from gadgetron.toolboxes.fft import ifft
+from gadgetron.toolboxes.reference import Range, low_pass_kspace
+
+IMAGE_AXES = (-3, -2, -1)
+
+
+class GenericReconGadget(Gadget1[ReconData]):
+    """Base of the generic Cartesian reconstructions: subclasses reconstruct one encoding space at a time.
+
+    Takes recon data, emits image arrays, numbered and with meta attributes.
+    """
+
+    image_series = Property(0, doc="series number; images have this plus the number of the encoding space plus 1")
+    coil_map_algorithm = Property("Inati", doc="how coil maps are estimated", choices=("Inati", "Inati_Iter"))
+    coil_map_kernel_size_readout = Property(7, doc="edge of the neighbourhood for coil maps, along x and y", minimum=1)
+    coil_map_kernel_size_phase = Property(5, doc="edge of the neighbourhood for coil maps, along z", minimum=1)
+    coil_map_num_iter = Property(10, doc="iterations of Inati_Iter, at most", minimum=1)
+    coil_map_thres_iter = Property(1e-4, doc="relative change at which Inati_Iter stops", minimum=0.0)
+    time_tick = Property(2.5, doc="accepted for old configurations; has no effect [ms]")
+
+    emits = ((ImageArray,),)
+
+    def __init__(self, name: str = "", **properties: object) -> None:
+        super().__init__(name, **properties)
+        self._header: IsmrmrdHeader | None = None
+
+    @property
+    def header(self) -> IsmrmrdHeader:
+        """The measurement's header.
+
+        Raises
+        ------
+        MalformedMessageError
+            If none has arrived.
+        """
+        if self._header is None:
+            raise MalformedMessageError("recon data arrived before an ISMRMRD header: the encoding is not known")
+        return self._header
+
+    def process_config(self, parameters: ParametersMessage) -> None:
+        """Remember the header."""
+        self._header = parameters.header
+
+    def process(self, message: Container[ReconData]) -> None:
+        """Reconstruct every encoding space that has imaging data."""
+        recon_data = message.object
+        message.object = ReconData()  # its k-space can go as soon as it is used
+        bits, recon_data.bits = recon_data.bits, []
+        bits.reverse()
+        for space in range(len(bits)):
+            bit = bits.pop()
+            if bit.data is not None and bit.data.data.size:
+                self.reconstruct(bit, bit.data, space, recon_data.waveforms)
+
+    @abstractmethod
+    def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
+        """Reconstruct one encoding space, and send what comes out.
+
+        Parameters
+        ----------
+        bit
+            Its reference, prepared, may be absent.
+        data
+            Imaging data of the bit.
+        space
+            Number of the encoding space.
+        waveforms
+            Recorded meanwhile.
+        """
+
+    def send(self, array: ImageArray, space: int, series: int, role: str) -> None:
+        """Give an image array its numbers, say what it is, and send it."""
+        label_images(array, self.encoding(space), self.image_series + series, role)
+        self.put_next(GadgetContainerMessage(array))
+
+    def encoding(self, space: int) -> Encoding:
+        """Give an encoding space by its number."""
+        return self.header.encoding_space(space)
+
+    def estimate_coil_maps(
+        self, reference: ReconBuffer, data: ReconBuffer, space: int, n_channels: int | None = None
+    ) -> Array[np.complex64]:
+        """Estimate coil maps from prepared calibration data.
+
+        Parameters
+        ----------
+        reference
+            From GenericReconCartesianReferencePrepGadget.
+        data
+            What the maps are for: they have its matrix.
+        space
+            Number of the encoding space.
+        n_channels
+            Use the first channels only.
+
+        Returns
+        -------
+            Shape (LOC, S, N, channels, z, y, x), S and N of the reference.
+        """
+        n_e2, n_e1, n_e0 = data.data.shape[4:]
+        limits = reference.sampling.sampling_limits
+        ranges = (_range(limits[2]), _range(limits[1]), _range(limits[0]))
+        kspace = low_pass_kspace(
+            reference.data[:, :, :, :n_channels],
+            ranges,
+            (n_e2, n_e1, n_e0),
+            cut=acceleration_of(self.encoding(space)).keeps_center,
+        )
+        images = ifft(kspace, IMAGE_AXES, out=kspace)
+        for place in np.ndindex(*images.shape[:3]):
+            images[place] = self._coil_map(images[place])
+        return images
+
+    def _coil_map(self, images: Array[np.complex64]) -> Array[np.complex64]:
+        kernel, kernel_z = self.coil_map_kernel_size_readout, self.coil_map_kernel_size_phase
+        if self.coil_map_algorithm == "Inati":
+            return coil_map_inati(images, kernel, kernel_z)
+        return coil_map_inati_iterative(images, kernel, kernel_z, self.coil_map_num_iter, self.coil_map_thres_iter)
+
+
+def _range(limit: Any) -> Range:
+    return Range(limit.min, limit.center, limit.max)
+
+
+def shared_place(place: tuple[int, int, int], sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the place of coefficients for a (LOC, S, N): the last one where there are fewer of them."""
+    return tuple(min(index, size - 1) for index, size in zip(place, sizes, strict=False))

@@ -1,0 +1,156 @@
+"""Cartesian reconstruction with GRAPPA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gadgetron.errors import MalformedMessageError
+from gadgetron.image_arrays import ROLE_GFACTOR, ROLE_IMAGE, ROLE_SNR_MAP, describe_images, part_of, slice_of
+from gadgetron.message import Array
+from gadgetron.parallel_imaging import Acceleration, acceleration_of
+from gadgetron.properties import Property
+from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer
+from gadgetron.toolboxes.coil_compression import n_energetic_channels
+from gadgetron.toolboxes.fft import ifft
+from gadgetron.toolboxes.grappa import (
+    CalibrationError,
+    apply_unmixing,
+    calibrate,
+    g_factor,
+    unmixing_coefficients,
+)
+from gadgetron.toolboxes.reference import sampled_lines, snr_scale
+from gadgets.mri_core.generic_recon import GenericReconGadget, shared_place
+
+IMAGE_AXES = (1, 2, 3)
+
+
+@dataclass(slots=True)
+class _Coefficients:
+    """Unmixing coefficients (LOC, S, N, CHA, z, y, x), and g-factors (LOC, S, N, 1, z, y, x) if accelerated."""
+
+    unmixing: Array[np.complex64]
+    gfactor: Array[np.float32] | None
+
+
+class GenericReconCartesianGrappaGadget(GenericReconGadget):
+    """Reconstruct undersampled Cartesian k-space with GRAPPA, in units of SNR if the noise was whitened.
+
+    Takes recon data with calibration data as GenericReconCartesianReferencePrepGadget leaves it; recon data without
+    uses the coefficients of the last one that had some. Emits, for each encoding space e, the g-factor if asked for
+    (series image_series + 10 (e + 2)), the SNR map if asked for (image_series + 100 (e + 3)), and the images
+    (image_series + e + 1). Without acceleration coils are combined with their maps.
+
+    Mended against the C++ Gadgetron: the map of a single coil has unit norm, it does not square the image; pixels where
+    all coils are zero are zero, not NaN; lines are counted in every slice and S, not only in the first.
+    """
+
+    send_out_gfactor = Property(False, doc="send the g-factor, the amplification of noise by GRAPPA")
+    send_out_snr_map = Property(False, doc="send SNR maps: the images divided by the g-factor")
+    grappa_kSize_RO = Property(5, doc="kernel size along the readout, odd", minimum=1, maximum=31)
+    grappa_kSize_E1 = Property(4, doc="kernel size along E1, in acquired lines", minimum=1, maximum=31)
+    grappa_kSize_E2 = Property(4, doc="kernel size along E2, in acquired lines", minimum=1, maximum=31)
+    grappa_reg_lamda = Property(0.0005, doc="regularization of the calibration, relative", minimum=0.0)
+    grappa_calib_over_determine_ratio = Property(
+        45.0, doc="equations per unknown that suffice in 3D calibration; 0 uses all", minimum=0.0
+    )
+    downstream_coil_compression = Property(
+        True, doc="reconstruct only as many channels as carry signal; they are to be sorted by it"
+    )
+    downstream_coil_compression_thres = Property(
+        0.002,
+        doc="channels with less than this part of the first one's energy are left out; negative: none are",
+    )
+    downstream_coil_compression_num_modesKept = Property(
+        0, doc="number of channels to reconstruct; 0 leaves that to the threshold", minimum=0
+    )
+
+    def __init__(self, name: str = "", **properties: object) -> None:
+        super().__init__(name, **properties)
+        self._coefficients: dict[tuple[int, int], _Coefficients] = {}
+
+    def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
+        """Reconstruct one encoding space."""
+        acceleration = acceleration_of(self.encoding(space))
+        key = (space, slice_of(data))
+        reference, bit.reference = bit.reference, None
+        if reference is not None:
+            self._coefficients[key] = self._calibrate(reference, data, acceleration, space)
+        coefficients = self._coefficients.get(key)
+        if coefficients is None or coefficients.unmixing.shape[-3:] != data.data.shape[-3:]:
+            raise MalformedMessageError(
+                f"no calibration data for a matrix of {data.data.shape[:-4:-1]} in encoding space {space}: a "
+                "GenericReconCartesianReferencePrepGadget before this one prepares it"
+            )
+        images = self._unmix(data, coefficients, acceleration)
+        array = describe_images(images, data, self.header, space, waveforms)
+        if self.send_out_gfactor and reference is not None and coefficients.gfactor is not None:
+            self.send(part_of(array, coefficients.gfactor.astype(np.complex64)), space, 10 * (space + 2), ROLE_GFACTOR)
+        if self.send_out_snr_map:
+            self.send(self._snr_map(array, coefficients), space, 100 * (space + 3), ROLE_SNR_MAP)
+        self.send(array, space, space + 1, ROLE_IMAGE)
+
+    def _calibrate(
+        self, reference: ReconBuffer, data: ReconBuffer, acceleration: Acceleration, space: int
+    ) -> _Coefficients:
+        n_targets = self._n_targets(reference)
+        maps = self.estimate_coil_maps(reference, data, space, n_targets)
+        if not acceleration.is_accelerated:
+            return _Coefficients(np.conjugate(maps, out=maps), None)
+        n_loc, n_s, n_n = maps.shape[:3]
+        matrix = data.data.shape[-3:]
+        unmixing = np.empty((n_loc, n_s, n_n, reference.data.shape[3], *matrix), np.complex64)
+        gfactor = np.empty((n_loc, n_s, n_n, 1, *matrix), np.float32)
+        factors = (acceleration.e2, acceleration.e1)
+        for place in np.ndindex(n_loc, n_s, n_n):
+            source = reference.data[place]
+            try:
+                kernel = calibrate(
+                    source,
+                    source[:n_targets],
+                    factors,
+                    (self.grappa_kSize_E2, self.grappa_kSize_E1, self.grappa_kSize_RO),
+                    self.grappa_reg_lamda,
+                    self.grappa_calib_over_determine_ratio,
+                )
+            except CalibrationError as error:
+                raise MalformedMessageError(
+                    f"GRAPPA with acceleration {acceleration.e1} × {acceleration.e2}: {error} — calibration mode "
+                    f"{acceleration.mode}, encoding space {space}"
+                ) from error
+            unmixing[place] = unmixing_coefficients(kernel, maps[place])
+            gfactor[(*place, 0)] = g_factor(unmixing[place], factors)
+        return _Coefficients(unmixing, gfactor)
+
+    def _n_targets(self, reference: ReconBuffer) -> int:
+        n_channels = int(reference.data.shape[3])
+        wanted, threshold = self.downstream_coil_compression_num_modesKept, self.downstream_coil_compression_thres
+        if not self.downstream_coil_compression or (threshold < 0 and wanted == 0):
+            return n_channels
+        if 0 < wanted <= n_channels:
+            return int(wanted)
+        return n_energetic_channels(reference.data[0, 0, 0], threshold)
+
+    def _unmix(self, data: ReconBuffer, coefficients: _Coefficients, acceleration: Acceleration) -> Array[np.complex64]:
+        shape = data.data.shape
+        along_x = data.sampling.sampling_limits[0]
+        undersampling, scale = snr_scale(sampled_lines(data.data), shape[-1], along_x.min, along_x.max)
+        scale = scale / (acceleration.e1 * acceleration.e2) if undersampling > 1 else 1.0
+        images = np.empty((*shape[:3], 1, *shape[4:]), np.complex64)
+        n_used = coefficients.unmixing.shape[3]
+        for place in np.ndindex(*shape[:3]):
+            unmixing = coefficients.unmixing[shared_place(place, coefficients.unmixing.shape)]
+            image = apply_unmixing(ifft(data.data[place][:n_used], IMAGE_AXES), unmixing)
+            np.multiply(image, np.float32(scale), out=images[(*place, 0)])
+        return images
+
+    def _snr_map(self, array: ImageArray, coefficients: _Coefficients) -> ImageArray:
+        snr = array.data.copy()
+        if coefficients.gfactor is not None:
+            for place in np.ndindex(*snr.shape[:3]):
+                factor = coefficients.gfactor[shared_place(place, coefficients.gfactor.shape)]
+                np.divide(snr[place], factor, out=snr[place], where=factor > 0)
+        return part_of(array, snr)
