@@ -50,6 +50,8 @@ CLASS_ALIASES: Mapping[str, str] = {
     "ImageReader": "MRIImageReader",
     "ImageWriter": "MRIImageWriter",
     "GadgetMessageTextWriter": "TextWriter",
+    "ImageArrayReader": "IsmrmrdImageArrayReader",
+    "ImageArrayWriter": "IsmrmrdImageArrayWriter",
 }
 """Names that newer configurations have for what we call by its older name."""
 

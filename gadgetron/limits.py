@@ -42,6 +42,7 @@ class Limits:
     max_waveform_bytes: int = 16 * MIB
     max_image_bytes: int = 1 * GIB
     max_blob_bytes: int = 1 * GIB
+    max_recon_data_bytes: int = 1 * GIB  # a bucket, recon data, an image array
 
     # The framed protocol
     max_handshake_bytes: int = 65_535  # or the port could not tell the two protocols apart

@@ -20,6 +20,7 @@ from gadgetron.acquisition import (
     FLAG_LAST_IN_SLICE,
     FLAG_NOISE,
     FLAG_PHASE_CORRECTION,
+    FLAG_REVERSE,
     FLAGS_NOT_IMAGING,
     AcquisitionFields,
     acquisition_fields,
@@ -35,6 +36,7 @@ __all__ = [
     "FLAG_LAST_IN_SLICE",
     "FLAG_NOISE",
     "FLAG_PHASE_CORRECTION",
+    "FLAG_REVERSE",
     "Acquisition",
     "AcquisitionBucket",
     "AcquisitionBucketStats",
@@ -196,17 +198,21 @@ class ReconBuffer:
         Geometry and sampled ranges.
     trajectory
         Shape (LOC, S, N, E2, E1, E0, dimensions), float32, or None.
+    density
+        Weights of the samples, shape (LOC, S, N, E2, E1, E0), float32, or None.
     """
 
     data: Array[np.complex64]
     headers: Array[np.object_]
     sampling: SamplingDescription
     trajectory: Array[np.float32] | None = None
+    density: Array[np.float32] | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays [bytes]."""
-        return int(self.data.nbytes + self.headers.nbytes + (0 if self.trajectory is None else self.trajectory.nbytes))
+        arrays = (self.data, self.headers, self.trajectory, self.density)
+        return sum(int(array.nbytes) for array in arrays if array is not None)
 
     def center_header(self, loc: int, s: int, n: int) -> ismrmrd.AcquisitionHeader | None:
         """Give the header of the acquired line nearest to k-space center, or None if no line was acquired.

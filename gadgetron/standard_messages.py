@@ -19,11 +19,17 @@ _READERS = (
     "legacy_image.LegacyImageAttribReaderSHORT",
     "dicom.DicomImageReader",
     "dependency_query.DependencyQueryReader",
+    "recon_data.BufferReader",
+    "image_array.IsmrmrdImageArrayReader",
+    "bucket.AcquisitionBucketReader",
 )
 _WRITERS = (
     "acquisition.AcquisitionWriter",
     "waveform.WaveformWriter",
     "image.MRIImageWriter",
+    "recon_data.BufferWriter",
+    "image_array.IsmrmrdImageArrayWriter",
+    "bucket.AcquisitionBucketWriter",
 )
 
 

@@ -15,10 +15,24 @@ from gadgetron.message import GadgetContainerMessage, MessageBlock, blocks, make
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.protocol.arrays import IMAGE_DTYPES
 from gadgetron.protocol.byte_stream import MemoryStream
+from gadgetron.recon_types import (
+    Acquisition,
+    AcquisitionBucket,
+    ImageArray,
+    ReconBit,
+    ReconBuffer,
+    ReconData,
+    SamplingDescription,
+    SamplingLimit,
+    Waveform,
+    acquisition_fields,
+)
 from readers_writers.acquisition import AcquisitionReader, AcquisitionWriter
+from readers_writers.bucket import AcquisitionBucketReader, AcquisitionBucketWriter
 from readers_writers.dependency_query import DependencyQueryReader, DependencyQueryWriter
 from readers_writers.dicom import DicomImageReader, DicomImageWriter
 from readers_writers.image import MRIImageReader, MRIImageWriter
+from readers_writers.image_array import ImageArrayReader, ImageArrayWriter
 from readers_writers.legacy_image import (
     LegacyImageReaderCPLX,
     LegacyImageReaderFLOAT,
@@ -27,6 +41,7 @@ from readers_writers.legacy_image import (
     MRIImageWriterFLOAT,
     MRIImageWriterUSHORT,
 )
+from readers_writers.recon_data import BufferReader, BufferWriter
 from readers_writers.text import TextReader, TextWriter
 from readers_writers.waveform import WaveformReader, WaveformWriter
 
@@ -81,6 +96,64 @@ def some_meta() -> ismrmrd.Meta:
     return meta(DataRole="Image", Names=["a", "b & <c>"], Empty="", Unicode="Größe ½")
 
 
+def complex_array(*shape: int) -> Any:
+    return SAMPLES.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
+
+
+def recon_buffer(*, has_trajectory: bool = False) -> ReconBuffer:
+    headers = np.full((2, 1, 1, 2, 3), None, dtype=object)
+    for loc, e2, e1 in ((0, 0, 0), (0, 1, 2), (1, 0, 1)):
+        headers[loc, 0, 0, e2, e1] = objects(acquisition(2, 4, scan_counter=10 * loc + e1))[0]
+    limits = (SamplingLimit(0, 2, 3), SamplingLimit(0, 1, 2), SamplingLimit(1, 1, 1))
+    sampling = SamplingDescription((300.0, 200.5, 5.0), (300.0, 200.0, 5.0), (4, 3, 2), (4, 4, 1), limits)
+    trajectory = SAMPLES.random((2, 1, 1, 2, 3, 4, 2), np.float32) if has_trajectory else None
+    density = SAMPLES.random((2, 1, 1, 2, 3, 4), np.float32) if has_trajectory else None
+    return ReconBuffer(complex_array(2, 1, 1, 2, 2, 3, 4), headers, sampling, trajectory, density)
+
+
+def recon_data() -> MessageBlock:
+    bits = [
+        ReconBit(recon_buffer(), recon_buffer(has_trajectory=True)),
+        ReconBit(None, recon_buffer()),
+        ReconBit(recon_buffer()),
+    ]
+    return make_message(ReconData(bits))
+
+
+def some_waveform() -> Waveform:
+    return Waveform(*objects(waveform()))
+
+
+def image_array(*, is_full: bool = True) -> MessageBlock:
+    headers, attributes = np.full((2, 1, 3), None, dtype=object), np.full((2, 1, 3), None, dtype=object)
+    for index in np.ndindex(headers.shape):
+        headers[index] = objects(image())[0]
+        headers[index].slice = index[0]
+    attributes[1, 0, 2] = some_meta()
+    if not is_full:
+        return make_message(ImageArray(complex_array(2, 1, 3, 1, 1, 3, 4), headers, attributes))
+    acquisition_headers = recon_buffer().headers[:, :, [0, 0, 0]]
+    waveforms = [some_waveform(), some_waveform()]
+    return make_message(
+        ImageArray(complex_array(2, 1, 3, 1, 1, 3, 4), headers, attributes, waveforms, acquisition_headers)
+    )
+
+
+def bucket_acquisition(**fields: Any) -> Acquisition:
+    head, data, *trajectory = objects(acquisition(**fields))
+    return Acquisition(head, data, trajectory[0] if trajectory else None, acquisition_fields(head))
+
+
+def bucket(*, is_full: bool = True) -> MessageBlock:
+    result = AcquisitionBucket()
+    if is_full:
+        for index in range(3):
+            item = bucket_acquisition(n_dimensions=index % 2 * 3, encoding_space_ref=2 * (index % 2))
+            result.add(item, is_data=True, is_reference=index == 1)
+        result.waveforms = [some_waveform()]
+    return make_message(result)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of message: how to make one, who writes it, who reads it, and the id it has on the wire."""
@@ -116,6 +189,12 @@ KINDS: dict[str, Kind] = {
     "text-empty": Kind(lambda: make_message(""), TextWriter(), TextReader(), 5),
     "dicom": Kind(lambda: make_message(b"DICM\0\1", "a", some_meta()), DicomImageWriter(), DicomImageReader(), 1018),
     "dicom-no-meta": Kind(lambda: make_message(b"", ""), DicomImageWriter(), DicomImageReader(), 1018),
+    "recon-data": Kind(recon_data, BufferWriter(), BufferReader(), 1023),
+    "recon-data-empty": Kind(lambda: make_message(ReconData()), BufferWriter(), BufferReader(), 1023),
+    "image-array": Kind(image_array, ImageArrayWriter(), ImageArrayReader(), 1024),
+    "image-array-bare": Kind(lambda: image_array(is_full=False), ImageArrayWriter(), ImageArrayReader(), 1024),
+    "bucket": Kind(bucket, AcquisitionBucketWriter(), AcquisitionBucketReader(), 1050),
+    "bucket-empty": Kind(lambda: bucket(is_full=False), AcquisitionBucketWriter(), AcquisitionBucketReader(), 1050),
     "dependency-query": Kind(lambda: make_message(some_meta()), DependencyQueryWriter(), DependencyQueryReader(), 1019),
     "dependency-query-empty": Kind(
         lambda: make_message(meta()), DependencyQueryWriter(), DependencyQueryReader(), 1019
@@ -150,21 +229,36 @@ def objects(message: MessageBlock) -> list[Any]:
 def assert_same(left: MessageBlock, right: MessageBlock) -> None:
     """Compare two messages: headers byte for byte but for what writers set, arrays bit for bit."""
     for a, b in zip(objects(left), objects(right), strict=True):
-        assert type(a) is type(b)
-        if isinstance(a, ismrmrd.ImageHeader):
-            for field, _ctype in a._fields_:
-                if field not in {"data_type", "attribute_string_len"}:
-                    values = getattr(a, field), getattr(b, field)
-                    assert (
-                        bytes(values[0]) == bytes(values[1])
-                        if hasattr(values[0], "_length_")
-                        else values[0] == values[1]
-                    )
-        elif isinstance(a, np.ndarray):
-            assert a.dtype == b.dtype
-            assert a.shape == b.shape
-            assert a.tobytes() == b.tobytes()
-        elif isinstance(a, ismrmrd.AcquisitionHeader | ismrmrd.WaveformHeader):
-            assert bytes(a) == bytes(b)
+        assert_same_object(a, b)
+
+
+def assert_same_object(a: Any, b: Any) -> None:  # noqa: PLR0912 - one branch for each kind of object
+    assert type(a) is type(b)
+    if isinstance(a, ismrmrd.ImageHeader):
+        for field, _ctype in a._fields_:
+            if field not in {"data_type", "attribute_string_len"}:
+                values = getattr(a, field), getattr(b, field)
+                assert (
+                    bytes(values[0]) == bytes(values[1]) if hasattr(values[0], "_length_") else values[0] == values[1]
+                )
+    elif isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        if a.dtype == object:
+            assert_same_object(list(a.flat), list(b.flat))
         else:
-            assert a == b
+            assert a.tobytes() == b.tobytes()
+    elif isinstance(a, ismrmrd.AcquisitionHeader | ismrmrd.WaveformHeader):
+        assert bytes(a) == bytes(b)
+    elif isinstance(a, list):
+        for left, right in zip(a, b, strict=True):
+            assert_same_object(left, right)
+    elif isinstance(a, AcquisitionBucket):
+        for name in ("data", "reference", "waveforms"):
+            assert_same_object(getattr(a, name), getattr(b, name))
+        assert repr(a.data_stats) == repr(b.data_stats)
+    elif isinstance(a, Acquisition | Waveform | ReconData | ReconBit | ReconBuffer | ImageArray):
+        for slot in a.__dataclass_fields__:
+            assert_same_object(getattr(a, slot), getattr(b, slot))
+    else:
+        assert a == b
