@@ -257,6 +257,10 @@ class ByteStream:
         """Make a reader that waits, now or later, raise QueueClosed. From any thread; idempotent."""
         self._woken.set()
 
+    def wait_for_wake(self, timeout_s: float) -> None:
+        """Wait without reading, until `wake` or the timeout, whatever the peer does."""
+        self._woken.wait(timeout_s)
+
     def wait_for_hang_up(self, timeout_s: float) -> bool:
         """Wait without reading, until `wake` or the timeout; True if the peer has gone for good."""
         self._woken.wait(timeout_s)
@@ -385,6 +389,12 @@ class DescriptorStream(ByteStream):
             return "the peer sent nothing within the time allowed"
         return "the peer did not complete a message within the time allowed"
 
+    def wait_for_wake(self, timeout_s: float) -> None:
+        """Wait without reading, until `wake` or the timeout, whatever the peer does."""
+        poll = select.poll()
+        poll.register(self._waker.fileno(), select.POLLIN)
+        poll.poll(int(timeout_s * 1000) + 1)
+
     def wait_for_hang_up(self, timeout_s: float) -> bool:
         """Wait without reading; True if the peer has gone for good (a reset, not a half-close)."""
         poll = select.poll()
@@ -431,6 +441,8 @@ class DescriptorStream(ByteStream):
             self._closed = True
             self._waker.close()
             self._close_descriptors()
+            self._start = self._end = 0
+            self._block = memoryview(b"")  # what is left of a session must not keep a block from being used again
 
     def _receive(self, view: memoryview) -> int:
         return os.readv(self._input_fd, [view])

@@ -15,7 +15,7 @@ from gadgetron.output import Output
 from gadgetron.protocol.classic import ClassicCodec, ClassicSource
 from gadgetron.protocol.entity.codec import EntityCodec
 from gadgetron.protocol.entity.control import Handshake
-from gadgetron.protocol.entity.frames import HANDSHAKE_BYTES, SIZE_BYTES, frame_limits, read_frame_head
+from gadgetron.protocol.entity.frames import HANDSHAKE_BYTES, SIZE_BYTES, FrameLimits, read_frame_head
 from gadgetron.protocol.entity.session import EntitySession
 from gadgetron.protocol.entity.source import EntitySource
 from gadgetron.protocol.entity.tables import MRID, SEED, EntityType
@@ -114,6 +114,7 @@ class DetectingSource(StreamSource):
         super().__init__(stream, limits)
         self._codec = codec
         self._protocols = protocols
+        self._chosen: ClassicSource | EntitySource | None = None
 
     def run(self, controller: GadgetStreamController) -> None:
         """Read to the end, as the protocol's own source does."""
@@ -121,10 +122,15 @@ class DetectingSource(StreamSource):
         if is_framed(self.stream):
             codec = self._codec.chosen = EntityCodec(EntitySession())
             self._check_served(Protocols.ENTITY)
-            EntitySource(self.stream, codec, self._limits).run(controller)
+            self._chosen = EntitySource(self.stream, codec, self._limits)
         else:
             self._check_served(Protocols.CLASSIC)
-            ClassicSource(self.stream, self._limits).run(controller)
+            self._chosen = ClassicSource(self.stream, self._limits)
+        self._chosen.run(controller)
+
+    def watch(self, timeout_s: float) -> bool:
+        """Wait, as the protocol's own source does."""
+        return self._chosen.watch(timeout_s) if self._chosen is not None else super().watch(timeout_s)
 
     def _check_served(self, spoken: Protocols) -> None:
         if self._protocols not in (Protocols.BOTH, spoken):
@@ -141,7 +147,7 @@ def refusing_codec(stream: ByteStream, limits: Limits = LIMITS) -> ClassicCodec 
         return ClassicCodec()
     session = EntitySession()
     try:
-        head = read_frame_head(stream, frame_limits(limits))
+        head = read_frame_head(stream, FrameLimits(limits))
         if head is not None and head.entity_type == EntityType.HANDSHAKE:
             session.dialect = MRID if head.has_magic else SEED
             session.handshake = Handshake.read(stream, head)

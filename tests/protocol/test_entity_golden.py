@@ -22,7 +22,7 @@ from gadgetron.protocol.entity.data import (
     Waveform,
 )
 from gadgetron.protocol.entity.entities import decode_entity, encode_entity, read_entity
-from gadgetron.protocol.entity.frames import HEAD_BYTES, frame_limits, read_frame_head
+from gadgetron.protocol.entity.frames import HEAD_BYTES, FrameLimits, read_frame_head
 from tests.reference import reference_file, reference_files
 
 FILES = reference_files("golden/entity", "*.bin")
@@ -42,7 +42,7 @@ def test_decodes_and_encodes_to_the_same_bytes(path: Path) -> None:
 def test_every_truncation_is_an_error(path: Path) -> None:
     data = path.read_bytes()
     frame = struct.pack("<Q", len(data)) + data
-    stream_limits = frame_limits(MemoryStream().limits)
+    stream_limits = FrameLimits(MemoryStream().limits)
     for length in range(1, len(frame)):
         stream = MemoryStream(frame[:length])
         with pytest.raises(ConnectionLost):

@@ -19,7 +19,7 @@ from gadgetron.protocol.byte_stream import MemoryStream
 from gadgetron.protocol.entity.codec import EntityCodec
 from gadgetron.protocol.entity.control import ErrorReport, Handshake, ManifestEntry, XmlHeader
 from gadgetron.protocol.entity.entities import Entity, frame_buffers, read_entity
-from gadgetron.protocol.entity.frames import frame_limits, read_frame_head
+from gadgetron.protocol.entity.frames import FrameLimits, read_frame_head
 from gadgetron.protocol.entity.session import EntitySession
 from gadgetron.protocol.entity.streams import InputStreams, OutputStreams
 from gadgetron.protocol.entity.tables import (
@@ -65,7 +65,7 @@ class EntityClient:
 
     def __init__(self, name: str = "gadgetron", limits: Limits = LIMITS) -> None:
         self._limits = limits
-        self._frame_limits = frame_limits(limits)
+        self._frame_limits = FrameLimits(limits)
         self._name = name.encode()
         session = EntitySession(is_accepted=True, output_streams=OutputStreams(MANIFEST))
         self.codec = EntityCodec(session)
@@ -107,14 +107,7 @@ class EntityClient:
         stream.phase_deadline = None
 
     def _denial(self, stream: ByteStream, status: int) -> str:
-        reasons = {
-            ConnectionStatus.DENIED_UNKNOWN_USER: "unknown user",
-            ConnectionStatus.DENIED_SERVER_BUSY: "server busy",
-            ConnectionStatus.DENIED_MANIFEST_ERROR: "manifest error",
-        }
-        text = (
-            f"the connection was denied: {reasons.get(ConnectionStatus(status), '') if status in reasons else status}"
-        )
+        text = f"the connection was denied: {_REASONS.get(status, f'status {status}')}"
         stream.phase_deadline = monotonic() + DENIAL_PATIENCE_S
         try:
             report = self.read(stream)

@@ -9,7 +9,7 @@ from gadgetron.limits import LIMITS, Limits
 from gadgetron.protocol.byte_stream import MemoryStream
 from gadgetron.protocol.entity.control import Blob, Command, ErrorReport, Handshake, XmlHeader
 from gadgetron.protocol.entity.data import Acquisition, Image, Waveform
-from gadgetron.protocol.entity.frames import FrameHead, frame_limits, frame_start, pack_head, read_frame_head
+from gadgetron.protocol.entity.frames import FrameHead, FrameLimits, frame_start, pack_head, read_frame_head
 from gadgetron.protocol.entity.tables import SEED, Dialect, EntityType
 from gadgetron.protocol.wire import U64
 
@@ -67,7 +67,7 @@ def decode_entity(data: bytes, limits: Limits = LIMITS) -> Entity:
         As `read_entity`.
     """
     stream = MemoryStream(U64.pack(len(data)) + data, limits=limits)
-    head = read_frame_head(stream, frame_limits(limits))
+    head = read_frame_head(stream, FrameLimits(limits))
     if head is None:
         raise ConnectionLost("the data ends before its entity header")
     return read_entity(stream, head)

@@ -43,8 +43,23 @@ class FrameHead(NamedTuple):
     has_magic: bool = False
 
 
-def frame_limits(limits: Limits) -> dict[int, int]:
-    """Give the largest frame of each entity type [bytes]."""
+class FrameLimits:
+    """How large frames may be.
+
+    Attributes
+    ----------
+    largest
+        Of any type [bytes].
+    of_type
+        By entity type [bytes].
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.of_type = _largest_of_type(limits)
+        self.largest = max(self.of_type.values())
+
+
+def _largest_of_type(limits: Limits) -> dict[int, int]:
     most_control_bytes = 1024  # the fixed fields of any entity
     body_bytes = {
         EntityType.HANDSHAKE: limits.max_handshake_bytes - most_control_bytes,
@@ -59,7 +74,7 @@ def frame_limits(limits: Limits) -> dict[int, int]:
     return {entity_type: n_bytes + most_control_bytes for entity_type, n_bytes in body_bytes.items()}
 
 
-def read_frame_head(stream: ByteStream, max_frame_bytes: dict[int, int]) -> FrameHead | None:
+def read_frame_head(stream: ByteStream, limits: FrameLimits) -> FrameHead | None:
     """Read the size and the entity header of a frame; None if the stream ends before it.
 
     Nothing is allocated for what follows.
@@ -77,26 +92,28 @@ def read_frame_head(stream: ByteStream, max_frame_bytes: dict[int, int]) -> Fram
     (frame_bytes,) = U64.unpack(start)
     if frame_bytes < HEAD_BYTES:
         raise MalformedMessageError(f"frame_size is {frame_bytes} — the entity header alone has {HEAD_BYTES} bytes")
+    if frame_bytes > limits.largest:
+        check("frame_size", frame_bytes, limits.largest)
     head_bytes = stream.read_exactly(HEAD_BYTES)
     version, entity_type, storage_type, number = _HEAD.unpack(head_bytes)
     if version == _MAGIC_NUMBER:
-        return _read_magic_head(stream, frame_bytes, bytes(head_bytes), max_frame_bytes)
+        return _read_magic_head(stream, frame_bytes, bytes(head_bytes), limits)
     head = FrameHead(entity_type, storage_type, number, frame_bytes - HEAD_BYTES)
-    if version != VERSION or frame_bytes > max_frame_bytes.get(entity_type, 0):
-        _refuse(version, head, frame_bytes, max_frame_bytes)
+    if version != VERSION or frame_bytes > limits.of_type.get(entity_type, 0):
+        _refuse(version, head, frame_bytes, limits)
     return head
 
 
-def _refuse(version: int, head: FrameHead, frame_bytes: int, max_frame_bytes: dict[int, int]) -> None:
-    limit = max_frame_bytes.get(head.entity_type)
-    check("frame_size", frame_bytes, max(max_frame_bytes.values()) if limit is None else limit)
+def _refuse(version: int, head: FrameHead, frame_bytes: int, limits: FrameLimits) -> None:
     if version != VERSION:
         raise MalformedMessageError(f"entity version is {version} — expected {VERSION}")
+    limit = limits.of_type.get(head.entity_type)
     if limit is None:
         raise MalformedMessageError(f"entity type is {head.entity_type} — known are 0 to {max(EntityType)}")
+    check(f"frame_size of {entity_name(head.entity_type)}", frame_bytes, limit)
 
 
-def _read_magic_head(stream: ByteStream, frame_bytes: int, first: bytes, max_frame_bytes: dict[int, int]) -> FrameHead:
+def _read_magic_head(stream: ByteStream, frame_bytes: int, first: bytes, limits: FrameLimits) -> FrameHead:
     """Read the head of a frame that begins with "MRID", whose first 16 bytes have been read."""
     rest_bytes = frame_bytes - _MAGIC_EXTRA_BYTES
     if rest_bytes < 0:
@@ -106,7 +123,7 @@ def _read_magic_head(stream: ByteStream, frame_bytes: int, first: bytes, max_fra
     copied = first[len(MAGIC) :] + bytes(stream.read_exactly(len(MAGIC)))
     version, entity_type, storage_type, number = _HEAD.unpack(copied)
     head = FrameHead(entity_type, storage_type, number, rest_bytes, True)
-    _refuse(version, head, frame_bytes, max_frame_bytes)
+    _refuse(version, head, frame_bytes, limits)
     if entity_type == EntityType.XML_HEADER:
         return head
     if rest_bytes < HEAD_BYTES:

@@ -20,7 +20,7 @@ from gadgetron.protocol.entity.codec import EntityCodec
 from gadgetron.protocol.entity.control import Blob, Command, ErrorReport, Handshake, XmlHeader
 from gadgetron.protocol.entity.data import Acquisition, Image, Waveform
 from gadgetron.protocol.entity.entities import read_entity
-from gadgetron.protocol.entity.frames import FrameHead, frame_limits, read_frame_head
+from gadgetron.protocol.entity.frames import FrameHead, FrameLimits, read_frame_head
 from gadgetron.protocol.entity.messages import FORMS, has_entity_form, to_message
 from gadgetron.protocol.entity.streams import InputStreams, OutputStreams, check_manifest
 from gadgetron.protocol.entity.tables import (
@@ -72,7 +72,7 @@ class EntitySource(StreamSource):
         super().__init__(stream, limits)
         self._codec = codec
         self._session = codec.session
-        self._frame_limits = frame_limits(limits)
+        self._frame_limits = FrameLimits(limits)
         self._streams = InputStreams(limits=limits)
 
     def run(self, controller: GadgetStreamController) -> None:
@@ -119,6 +119,15 @@ class EntitySource(StreamSource):
                     return
         finally:
             stream.before_wait = None
+
+    def watch(self, timeout_s: float) -> bool:
+        """Wait until `wake` or the timeout.
+
+        A peer that hangs up after STOP is let go: it may be a calibration, which takes nothing. Who has gone although
+        there is output for it is noticed when that is written.
+        """
+        self.stream.wait_for_wake(timeout_s)
+        return False
 
     # The handshake
 
