@@ -49,7 +49,7 @@ format: $(STAMP) ## put the code into the project's format
 	$(PY) -m ruff check --fix .
 
 reliability: $(STAMP) ## the reliability tests with their full counts (hours)
-	RELIABILITY=full $(PY) -m pytest tests/reliability $(PYTEST_FLAGS)
+	RELIABILITY=full $(PY) -m pytest tests/reliability -o faulthandler_timeout=3600 $(PYTEST_FLAGS)
 
 bench: $(STAMP) ## speed next to plain NumPy, as a table
 	$(PY) -m benchmarks

@@ -179,15 +179,20 @@ class RawClient:
 
     def read_reply(self) -> Reply:
         """Read to the end of the connection."""
+        data, was_reset = self.read_bytes()
+        reply = Reply(was_reset=was_reset)
+        parse_reply(data, reply)
+        return reply
+
+    def read_bytes(self) -> tuple[bytes, bool]:
+        """Read to the end of the connection; tells also whether that was a reset."""
         data = bytearray()
-        reply = Reply()
         try:
             while piece := self.socket.recv(1 << 20):
                 data += piece
         except ConnectionResetError:
-            reply.was_reset = True
-        parse_reply(data, reply)
-        return reply
+            return bytes(data), True
+        return bytes(data), False
 
     def read_message(self) -> tuple[int, bytes]:
         """Read one message."""

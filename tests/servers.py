@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +27,9 @@ class Records:
     """Gathers what is logged while it is entered, from every thread."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()  # guards the next
-        self._records: list[dict[str, Any]] = []
+        self._changed = threading.Condition()  # guards the next two
+        self._by_event: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._by_level: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def __enter__(self) -> Self:
         self._before = structlog.get_config()
@@ -46,31 +48,32 @@ class Records:
         if isinstance(record.get("exc_info"), BaseException):
             record["exc_info"] = repr(record["exc_info"])  # the exception itself would keep frames, and arrays, alive
         with self._changed:
-            self._records.append(record)
+            self._by_event[record["event"]].append(record)
+            self._by_level[record["level"]].append(record)
             self._changed.notify_all()
         raise structlog.DropEvent
 
     def of(self, *events: str) -> list[dict[str, Any]]:
         """Give the records of some events so far."""
         with self._changed:
-            return [record for record in self._records if record["event"] in events]
+            return [record for event in events for record in self._by_event[event]]
 
     def of_level(self, level: str) -> list[dict[str, Any]]:
         """Give the records of one level so far."""
         with self._changed:
-            return [record for record in self._records if record["level"] == level]
+            return list(self._by_level[level])
 
     def wait_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait until an event has been logged so many times; gives its records."""
         deadline = monotonic() + GUARD_S
         with self._changed:
             while True:
-                found = [record for record in self._records if record["event"] == event]
+                found = self._by_event[event]
                 if len(found) >= count:
-                    return found
+                    return list(found)
                 remaining_s = deadline - monotonic()
                 if remaining_s <= 0:
-                    raise AssertionError(f"{event} was logged {len(found)} of {count} times: {self._records[-20:]}")
+                    raise AssertionError(f"{event} was logged {len(found)} of {count} times: {self._by_level}")
                 self._changed.wait(remaining_s)
 
 
