@@ -77,6 +77,15 @@ class Failing(Gadget):
             raise ERRORS[self.error]("as the test wants it")
 
 
+class Contradicts(Gadget2[AcquisitionHeader, Array[np.complex64]]):
+    """Passes on readouts; from the fourth on their headers say something else than their data."""
+
+    def process(self, header: Container[AcquisitionHeader], readout: Container[Array[np.complex64]]) -> None:
+        if header.object.scan_counter >= 3:
+            header.object.number_of_samples += 1
+        self.put_next(header)
+
+
 class FailsToStart(Gadget):
     """Cannot even be made."""
 

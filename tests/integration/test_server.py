@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import framed_client as framed
 from tests import raw_client as raw
 from tests.misbehaving import Blocking, chain
 from tests.raw_client import RawClient, exchange
@@ -169,6 +170,24 @@ def test_a_failing_writer_is_told(server: InProcessServer) -> None:
     assert summary["written"] == 0
     assert "KeyError" in summary["error"]
     assert len(server.records.of_level("error")) == 1
+
+
+def test_a_message_that_cannot_be_written_is_told_in_both_protocols(server: InProcessServer) -> None:
+    """Whole messages have been written before: the error comes after them."""
+    classic = exchange(server.port, raw.config_script(chain("Contradicts")), raw.header(), readouts(5), raw.close())
+    assert "number_of_samples" in classic.error
+    reply = framed.exchange(
+        server.port,
+        framed.handshake(),
+        framed.config_script(chain("Contradicts")),
+        framed.xml_header(raw.SMALL_HEADER),
+        *(framed.acquisition(number, 4, 2) for number in range(5)),
+        framed.stop(),
+    )
+    assert reply.types[-2:] == [framed.ERROR, framed.COMMAND]
+    assert reply.entities[-1].command_type == framed.DONE
+    server.wait_for_summaries(2)
+    assert len(server.records.of("session.failed")) == 2
 
 
 def test_nothing_follows_a_message_that_a_writer_did_not_complete(server: InProcessServer) -> None:

@@ -73,6 +73,7 @@ class EntityCodec:
         for message in messages:
             buffers += self._buffers(message, stream)
         stream.write(*buffers)
+        stream.mark_message()
 
     def _buffers(self, message: MessageBlock, stream: ByteStream) -> list[Buffer]:
         session = self.session
@@ -88,6 +89,7 @@ class EntityCodec:
     def write_entity(self, stream: ByteStream, entity: Entity) -> None:
         """Write an entity whose stream has been chosen."""
         stream.write(*frame_buffers(entity, self.session.dialect))
+        stream.mark_message()
 
     def write_handshake(self, stream: ByteStream, status: ConnectionStatus) -> None:
         """Answer the peer's handshake: its own words, with this status."""
