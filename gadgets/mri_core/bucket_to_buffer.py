@@ -271,7 +271,9 @@ def _sampling(layout: _Layout, acquisitions: list[Acquisition]) -> SamplingDescr
     encoding = layout.encoding
     encoded, recon = encoding.encodedSpace, encoding.reconSpace
     # Cartesian readouts have had their oversampling removed when they come here.
-    along_x = recon if encoding.trajectory == "cartesian" else encoded
+    # So have echo planar ones, which EPIReconXGadget grids to the recon matrix.
+    is_gridded = encoding.trajectory == "epi" and layout.n_e0 == recon.matrixSize.x
+    along_x = recon if encoding.trajectory == "cartesian" or is_gridded else encoded
     if encoding.is_cartesian and acquisitions:
         first = acquisitions[0].fields
         e0 = SamplingLimit(

@@ -1,0 +1,1 @@
+"""Gadgets for echo planar imaging."""
