@@ -6,15 +6,18 @@ Maps have unit norm over the coils, and carry the phase of the coils relative to
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetron.toolboxes.arrays import quiet
+from gadgetron.toolboxes.arrays import empty_aligned, quiet
 
 __all__ = ["coil_map_inati", "coil_map_inati_iterative"]
 
 POWER_ITERATIONS = 3
-BAND_PIXELS = 1 << 14  # what is worked on at a time: stays in the second level cache
+BLOCK_PIXELS = 1 << 12  # what is worked on at a time: stays in the cache
+BLOCK_PLANES = 8
 
 
 @quiet
@@ -44,31 +47,69 @@ def coil_map_inati(images: NDArray[np.complex64], kernel: int = 7, kernel_z: int
     """
     _, n_z, n_y, n_x = images.shape
     widths = (kernel_z | 1 if n_z > 1 else 1, kernel | 1, kernel | 1)
+    halves = tuple(width // 2 for width in widths)
     maps = np.empty_like(images)
-    n_rows = max(1, min(n_y, BAND_PIXELS // (n_z * n_x)))
-    half = widths[1] // 2
-    for first in range(0, n_y, n_rows):
-        rows = np.arange(first - half, min(first + n_rows, n_y) + half) % n_y
-        band = np.ascontiguousarray(images[:, :, rows])
-        maps[:, :, first : first + n_rows] = _band_maps(band, widths)
+    scratch = _Scratch()
+    n_planes = min(n_z, BLOCK_PLANES)
+    n_rows = max(1, min(n_y, BLOCK_PIXELS // (n_planes * n_x)))
+    continued = images
+    for axis, half in enumerate(halves, start=1):
+        continued = _continued(continued, half, axis)
+    for z in range(0, n_z, n_planes):
+        for y in range(0, n_y, n_rows):
+            block = continued[:, z : z + n_planes + 2 * halves[0], y : y + n_rows + 2 * halves[1]]
+            maps[:, z : z + n_planes, y : y + n_rows] = _block_maps(np.ascontiguousarray(block), widths, scratch)
     return maps
 
 
-def _band_maps(band: NDArray[np.complex64], widths: tuple[int, int, int]) -> NDArray[np.complex64]:
-    """Estimate the maps of some rows; the band has the rows around them, too."""
-    n_coils = len(band)
-    sums = np.stack([_box_sum(image, widths) for image in band])
-    covariance = np.empty((n_coils, n_coils, *sums.shape[1:]), np.complex64)
-    conjugate = band.conj()
+def _continued(images: NDArray[np.complex64], half: int, axis: int) -> NDArray[np.complex64]:
+    """Add to both ends of an axis what is at the opposite one, as often as it takes."""
+    if half == 0:
+        return images
+    n = images.shape[axis]
+    if half > n:
+        return np.asarray(np.take(images, np.arange(-half, n + half) % n, axis=axis))
+    before, after = ((slice(None),) * axis + (part,) for part in (slice(n - half, n), slice(0, half)))
+    return np.concatenate((images[before], images, images[after]), axis=axis)
+
+
+class _Scratch:
+    """Memory that is used again for every block: fresh memory costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, NDArray[np.complex64]] = {}
+
+    def take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.complex64]:
+        """Give an array; it is the one that was last taken under this name."""
+        n = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < n:
+            buffer = self._buffers[name] = empty_aligned((n,), np.complex64)
+        return buffer[:n].reshape(shape)
+
+
+def _block_maps(block: NDArray[np.complex64], widths: tuple[int, int, int], scratch: _Scratch) -> NDArray[np.complex64]:
+    """Estimate the maps of a block of images (coils, z, y, x), which has its neighbours around it."""
+    n_coils = len(block)
+    sums = _box_sum(block, widths, scratch).copy()
+    shape = sums.shape[1:]
+    covariance = scratch.take("covariance", (n_coils, n_coils, *shape))
+    conjugate = np.conjugate(block, out=scratch.take("conjugate", block.shape))
     for i in range(n_coils):
-        for j in range(i, n_coils):
-            covariance[i, j] = _box_sum(conjugate[i] * band[j], widths)
-            if j > i:
-                np.conjugate(covariance[i, j], out=covariance[j, i])
-    vector = _normalised(sums)
+        products = scratch.take("products", (n_coils - i, *block.shape[1:]))
+        np.multiply(conjugate[i], block[i:], out=products)
+        _box_sum(products, widths, scratch, out=covariance[i, i:])
+        np.conjugate(covariance[i, i + 1 :], out=covariance[i + 1 :, i])
+    vector = _normalised(sums.copy())
+    products = scratch.take("products", sums.shape)
+    product = scratch.take("product", sums.shape)
     for _ in range(POWER_ITERATIONS):
-        vector = _normalised(np.einsum("ij...,j...->i...", covariance, vector))
-    phase = (sums * vector).sum(axis=0)
+        for i in range(n_coils):
+            np.multiply(covariance[i], vector, out=products)
+            np.add.reduce(products, axis=0, out=product[i])
+        vector[...] = product
+        _normalised(vector)
+    phase = np.add.reduce(np.multiply(sums, vector, out=products), axis=0)
     magnitude = np.abs(phase)
     phase = np.divide(phase, magnitude, out=np.zeros_like(phase), where=magnitude > 0)
     np.conjugate(vector, out=vector)
@@ -77,42 +118,55 @@ def _band_maps(band: NDArray[np.complex64], widths: tuple[int, int, int]) -> NDA
 
 
 def _normalised(vector: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Give a vector (coils, z, y, x) unit norm at each pixel, in place; zero stays zero."""
     parts = vector.view(np.float32)
-    norm = np.sqrt(np.square(parts).sum(axis=0, dtype=np.float32).reshape(*vector.shape[1:], 2).sum(axis=-1))
-    inverse = np.divide(np.float32(1.0), norm, out=np.zeros_like(norm), where=norm > 0)
-    return np.asarray(vector * inverse, np.complex64)
+    power = np.square(parts).sum(axis=0)
+    norm = np.sqrt(power[..., 0::2] + power[..., 1::2])
+    vector *= np.divide(np.float32(1.0), norm, out=np.zeros_like(norm), where=norm > 0)
+    return vector
 
 
-def _box_sum(image: NDArray[np.complex64], widths: tuple[int, int, int]) -> NDArray[np.complex64]:
-    """Sum over neighbourhoods: periodic along z and x; along y only where all neighbours are there."""
-    n_z, _, n_x = image.shape
-    total = _window_sum(image, widths[1], 1)
-    if widths[2] > 1:
-        half = widths[2] // 2
-        total = _window_sum(np.take(total, np.arange(-half, n_x + half) % n_x, axis=2), widths[2], 2)
-    if widths[0] > 1:
-        half = widths[0] // 2
-        total = _window_sum(np.take(total, np.arange(-half, n_z + half) % n_z, axis=0), widths[0], 0)
-    return total
+def _box_sum(
+    values: NDArray[np.complex64],
+    widths: tuple[int, int, int],
+    scratch: _Scratch,
+    *,
+    out: NDArray[np.complex64] | None = None,
+) -> NDArray[np.complex64]:
+    """Sum over neighbourhoods along the last three axes, each of which gets shorter by its width - 1."""
+    last = max((axis for axis, width in enumerate(widths) if width > 1), default=-1)
+    if last < 0 and out is not None:
+        out[...] = values
+    for axis, width in enumerate(widths):
+        if width > 1:
+            shape = list(values.shape)
+            shape[axis + 1] -= width - 1
+            target = out if axis == last and out is not None else scratch.take(f"sum {axis}", tuple(shape))
+            values = _window_sum(values, width, axis + 1, scratch, target)
+    return values
 
 
-def _window_sum(values: NDArray[np.complex64], width: int, axis: int) -> NDArray[np.complex64]:
-    """Sum `width` (odd) neighbours along an axis, which gets shorter by width - 1: by doubling."""
-    n_out = values.shape[axis] - width + 1
-    total = _cut(values, 0, n_out, axis)
-    start, n_summed, block = 1, 1, values
+def _window_sum(
+    values: NDArray[np.complex64], width: int, axis: int, scratch: _Scratch, out: NDArray[np.complex64]
+) -> NDArray[np.complex64]:
+    """Sum `width` (odd, above 1) neighbours along an axis: by doubling, nothing is ever subtracted."""
+    n_out = out.shape[axis]
+
+    def cut(array: NDArray[np.complex64], start: int, n: int) -> NDArray[np.complex64]:
+        return array[(slice(None),) * axis + (slice(start, start + n),)]
+
+    total = cut(values, 0, n_out)
+    block, start, n_summed, slots = values, 1, 1, ["even", "odd"]
     while 2 * n_summed <= width:
         n = block.shape[axis] - n_summed
-        block = _cut(block, 0, n, axis) + _cut(block, n_summed, n, axis)
+        doubled = scratch.take(slots[0], (*values.shape[:axis], n, *values.shape[axis + 1 :]))
+        block = np.add(cut(block, 0, n), cut(block, n_summed, n), out=doubled)
+        slots.reverse()
         n_summed *= 2
         if width & n_summed:
-            total = total + _cut(block, start, n_out, axis)
+            total = np.add(total, cut(block, start, n_out), out=out)
             start += n_summed
     return total
-
-
-def _cut(values: NDArray[np.complex64], start: int, n: int, axis: int) -> NDArray[np.complex64]:
-    return values[(slice(None),) * axis + (slice(start, start + n),)]
 
 
 @quiet
@@ -143,13 +197,12 @@ def coil_map_inati_iterative(
     weights = _unit(images.sum(axis=(1, 2, 3)))
     combined = np.einsum("c,c...->...", weights.conj(), images)
     maps = np.zeros_like(images)
+    scratch = _Scratch()
     for _ in range(n_iterations):
         previous = combined
         for image, out in zip(images, maps, strict=True):
-            smooth = np.pad(image * combined.conj(), padding)
-            for axis, width in enumerate(widths):
-                smooth = _window_sum(smooth, width, axis)
-            out[...] = smooth * scale
+            smooth = _box_sum(np.pad(image * combined.conj(), padding)[np.newaxis], widths, scratch)[0]
+            np.multiply(smooth, scale, out=out)
         norm = np.sqrt((np.abs(maps) ** 2).sum(axis=0))
         maps *= np.divide(np.float32(1.0), norm, out=np.zeros_like(norm), where=norm > 0)
         combined = (images * maps.conj()).sum(axis=0)
