@@ -231,6 +231,11 @@ class FramedClient:
     def send(self, *entities: bytes) -> None:
         self.socket.sendall(b"".join(frame(one) for one in entities))
 
+    def reset(self) -> None:
+        """Hang up with a reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
     def read(self) -> Entity:
         """Read one frame."""
         (size,) = struct.unpack("<Q", self._read(8))
