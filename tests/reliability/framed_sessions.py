@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from gadgetron.controller import GadgetStreamController
 from gadgetron.environment import Environment
@@ -17,6 +18,7 @@ MANIFEST = [
     (1, framed.XML_HEADER, framed.NOT_APPLICABLE),
     (3, framed.WAVEFORM, framed.DOUBLE),
 ]
+PASS_THROUGH = (Path(__file__).resolve().parents[2] / "config" / "pass_through.xml").read_bytes()
 PIXELS = bytes(2 * 3 * 4)
 META = b"<ismrmrdMeta><meta><name>a</name><value>1</value></meta></ismrmrdMeta>"
 
@@ -45,7 +47,7 @@ def golden_entities() -> list[bytes]:
     return [
         framed.handshake(MANIFEST, b"golden"),
         framed.command(1000, entities=(1, 2, 3)),
-        framed.config_file(b"pass_through.xml"),
+        framed.config_script(PASS_THROUGH),
         framed.xml_header(raw.SMALL_HEADER),
         *(framed.acquisition(number, 8, 2, n_dimensions=number % 3) for number in range(6)),
         framed.waveform([1, 2, 3]),
