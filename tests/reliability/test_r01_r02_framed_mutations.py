@@ -10,14 +10,16 @@ import pytest
 
 from gadgetron.errors import GadgetronError
 from gadgetron.limits import LIMITS
-from gadgetron.protocol.entity.control import Blob
+from gadgetron.protocol.entity.control import Blob, ManifestEntry
 from gadgetron.protocol.entity.data import Acquisition, Image, Waveform
 from gadgetron.protocol.entity.entities import decode_entity
+from gadgetron.protocol.entity.frames import FrameHead
 from gadgetron.protocol.entity.messages import to_message
+from gadgetron.protocol.entity.streams import InputStreams, check_manifest
 from tests import framed_client as framed
 from tests import raw_client as raw
 from tests.framed_client import FramedClient, Reply, parse_reply
-from tests.reliability.framed_sessions import frames, golden_entities, golden_session
+from tests.reliability.framed_sessions import MANIFEST, frames, golden_entities, golden_session
 from tests.reliability.test_r01_mutated_sessions import MUTATIONS
 from tests.servers import InProcessServer
 
@@ -88,6 +90,19 @@ def mutate(rng: random.Random, data: bytearray) -> None:
             del data[where : where + rng.randint(1, 16)]
         else:
             data[where:where] = rng.randbytes(rng.randint(1, 16))
+
+
+@pytest.mark.slow
+def test_only_our_errors_escape_from_the_check_of_streams(full_counts: bool) -> None:
+    declared = [ManifestEntry(*entry) for entry in MANIFEST]
+    for seed in range(FUZZ_FULL if full_counts else FUZZ_SAMPLE):
+        rng = random.Random(seed)
+        numbers = [rng.choice((*range(12), 100, 2**31, 2**32 - 1)) for _ in range(3)]
+        try:
+            InputStreams(declared).check(FrameHead(*numbers, n_bytes=0))
+            check_manifest([ManifestEntry(*numbers)])
+        except GadgetronError:
+            continue
 
 
 @pytest.mark.slow

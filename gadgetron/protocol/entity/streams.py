@@ -74,7 +74,7 @@ def _used(entry: ManifestEntry) -> tuple[int, int | None]:
     if entry.entity_type not in _HAS_STORAGE or entry.storage_type == StorageType.NONE:
         return entry.entity_type, None
     if entry.entity_type == EntityType.ACQUISITION:
-        return entry.entity_type, SAME_SAMPLES.get(StorageType(entry.storage_type), entry.storage_type)
+        return entry.entity_type, SAME_SAMPLES.get(entry.storage_type, entry.storage_type)
     return entry.entity_type, entry.storage_type
 
 

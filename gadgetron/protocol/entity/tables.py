@@ -94,7 +94,7 @@ PIXEL_STORAGE: dict[np.dtype[Any], StorageType] = {
 }
 """Storage type of each type of pixels."""
 
-SAME_SAMPLES = {StorageType.CXFLOAT: StorageType.FLOAT, StorageType.CXDOUBLE: StorageType.DOUBLE}
+SAME_SAMPLES: dict[int, int] = {StorageType.CXFLOAT: StorageType.FLOAT, StorageType.CXDOUBLE: StorageType.DOUBLE}
 """The C++ library's storage type of an acquisition for the other spelling of it."""
 
 
