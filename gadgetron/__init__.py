@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 from gadgetron._version import __version__
 
 if TYPE_CHECKING:
+    from gadgetron.branch import Branch, Fanout, copy_message
     from gadgetron.connector import GadgetronConnector
     from gadgetron.controller import GadgetStreamController
     from gadgetron.errors import GadgetronError
     from gadgetron.gadget import GADGET_FAIL, GADGET_OK, Gadget, Gadget1, Gadget2, Gadget3
     from gadgetron.header import parse_ismrmrd_header
+    from gadgetron.merge import Merge
     from gadgetron.message import (
         Container,
         GadgetContainerMessage,
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
     from gadgetron.task import Task
 
 _MODULES = {
+    "branch": ["Branch", "Fanout", "copy_message"],
     "connector": ["GadgetronConnector"],
     "controller": ["GadgetStreamController"],
     "errors": ["GadgetronError"],
     "gadget": ["GADGET_FAIL", "GADGET_OK", "Gadget", "Gadget1", "Gadget2", "Gadget3"],
     "header": ["parse_ismrmrd_header"],
+    "merge": ["Merge"],
     "message": [
         "Container",
         "GadgetContainerMessage",
@@ -68,11 +72,24 @@ _MODULES = {
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
+# Names that foreign modules know from the package `gadgetron` 1.4, and where they are.
+_FOREIGN = {
+    "IsmrmrdDataBuffered": ("types", "ReconBuffer"),
+    "IsmrmrdImageArray": ("types", "ImageArray"),
+    "IsmrmrdReconBit": ("types", "ReconBit"),
+    "IsmrmrdReconData": ("types", "ReconData"),
+    "SamplingDescription": ("types", "SamplingDescription"),
+    "SamplingLimit": ("types", "SamplingLimit"),
+}
+_FOREIGN_PACKAGES = ("examples", "external", "legacy", "types", "util")
+
 __all__ = [
     "GADGET_FAIL",
     "GADGET_OK",
     "Array",
+    "Branch",
     "Container",
+    "Fanout",
     "Gadget",
     "Gadget1",
     "Gadget2",
@@ -85,6 +102,7 @@ __all__ = [
     "GadgetStreamController",
     "GadgetronConnector",
     "GadgetronError",
+    "Merge",
     "MessageBlock",
     "MessageQueue",
     "ParametersMessage",
@@ -94,6 +112,7 @@ __all__ = [
     "as_container_message",
     "close_message",
     "config_message",
+    "copy_message",
     "make_message",
     "parse_ismrmrd_header",
     "reconstruct",
@@ -102,10 +121,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    module = _HOME.get(name)
+    if name in _FOREIGN_PACKAGES:
+        return importlib.import_module(f"gadgetron.{name}")
+    module, attribute = _FOREIGN.get(name, (_HOME.get(name), name))
     if module is None:
         raise AttributeError(f"module 'gadgetron' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"gadgetron.{module}"), name)
+    value = getattr(importlib.import_module(f"gadgetron.{module}"), attribute)
     globals()[name] = value
     return value
 

@@ -7,14 +7,26 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from gadgetron.branch import Branch
+from gadgetron.configuration import model
 from gadgetron.configuration.flow import FlowStep, check_flow
-from gadgetron.configuration.model import ComponentSpec, Node, StreamConfiguration, UnsupportedNode
+from gadgetron.configuration.model import (
+    ComponentSpec,
+    GadgetSpec,
+    ParallelSpec,
+    PureStreamSpec,
+    StreamConfiguration,
+    UnsupportedNode,
+)
 from gadgetron.configuration.references import ConfiguredGadget, reference_problems
+from gadgetron.configuration.structure import flow_nodes, structure_problems
 from gadgetron.environment import Environment
 from gadgetron.errors import ConfigurationError, GadgetError, GadgetronError, PropertyError, UnknownClassError, describe
 from gadgetron.gadget import Gadget
+from gadgetron.merge import Merge
 from gadgetron.message import MessageBlock, matches
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
+from gadgetron.nodes import Node, Parallel, PureStream, all_gadgets, running_gadgets
 from gadgetron.properties import apply_properties
 from gadgetron.protocol.message_ids import FIRST_CONTROL_ID, LAST_CONTROL_ID, MessageID, message_name
 
@@ -27,18 +39,28 @@ class Chain:
 
     Attributes
     ----------
-    gadgets
-        First to last.
+    nodes
+        The gadgets, first to last, and the nodes that hold gadgets.
     readers, writers
         By message id.
     writers_in_order
         As configured: the first that accepts a message that falls off the chain's end writes it.
     """
 
-    gadgets: list[Gadget] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
     readers: dict[int, GadgetMessageReader] = field(default_factory=dict)
     writers: dict[int, GadgetMessageWriter] = field(default_factory=dict)
     writers_in_order: list[GadgetMessageWriter] = field(default_factory=list)
+
+    @property
+    def gadgets(self) -> list[Gadget]:
+        """The gadgets that have threads, branches and merges included, in the order in which messages meet them."""
+        return list(running_gadgets(self.nodes))
+
+    @property
+    def all_gadgets(self) -> list[Gadget]:
+        """Every gadget, those of pure streams included."""
+        return list(all_gadgets(self.nodes))
 
     def writer_for(self, message: MessageBlock) -> GadgetMessageWriter | None:
         """Give the first writer that accepts a message's types."""
@@ -63,24 +85,28 @@ def build_chain(configuration: StreamConfiguration, environment: Environment) ->
         _add_reader(chain, spec, environment, problems)
     for spec in configuration.writers:
         _add_writer(chain, spec, environment, problems)
-    for node in configuration.nodes:
-        _add_gadget(chain, node, environment, configuration.from_client, problems)
+    builder = _Builder(environment, configuration.from_client, problems)
+    classes = builder.load(configuration.gadgets)
+    problems += [ConfigurationError(text) for text in structure_problems(configuration.nodes, classes)]
+    chain.nodes = builder.nodes(configuration.nodes)
     _raise_if_any(problems)
-    _check_as_a_whole(configuration, chain)
+    _check_as_a_whole(configuration, chain, builder.made)
     return chain
 
 
-def _check_as_a_whole(configuration: StreamConfiguration, chain: Chain) -> None:
+def _check_as_a_whole(
+    configuration: StreamConfiguration, chain: Chain, made: Sequence[tuple[GadgetSpec, Gadget]]
+) -> None:
     """Check what no gadget can check alone: references to other gadgets, and whether neighbours' types fit."""
-    specs = zip(configuration.gadgets, chain.gadgets, strict=True)
-    configured = [ConfiguredGadget(spec.name, type(gadget), spec.properties) for spec, gadget in specs]
+    configured = [ConfiguredGadget(spec.name, type(gadget), spec.properties) for spec, gadget in made]
     problems: list[GadgetronError] = [PropertyError(text) for text in reference_problems(configured)]
+    steps = {
+        spec: FlowStep(gadget.name, type(gadget), gadget.__dict__.get("pass_on_undesired_data") is not False)
+        for spec, gadget in made
+    }
     flow = check_flow(
         [kind for reader in chain.readers.values() for kind in reader.emits],
-        [
-            FlowStep(gadget.name, type(gadget), gadget.__dict__.get("pass_on_undesired_data") is not False)
-            for gadget in chain.gadgets
-        ],
+        flow_nodes(configuration.nodes, steps),
         [kind for writer in chain.writers_in_order for kind in writer.accepts],
     )
     problems += [ConfigurationError(text) for text in flow.errors]
@@ -126,29 +152,77 @@ def _add_writer(chain: Chain, spec: ComponentSpec, environment: Environment, pro
     chain.writers_in_order.append(writer)
 
 
-def _add_gadget(
-    chain: Chain, spec: Node, environment: Environment, from_client: bool, problems: list[GadgetronError]
-) -> None:
-    if isinstance(spec, UnsupportedNode):
-        problems.append(
-            ConfigurationError(f"node {spec.position} of the stream is a <{spec.kind}>: this server cannot run it yet")
-        )
-        return
-    try:
-        class_ = environment.loader.load_gadget(spec.dll, spec.classname)
+class _Builder:
+    """Makes the nodes of a chain; what goes wrong is added to `problems`.
+
+    Attributes
+    ----------
+    made
+        Each gadget and what it was made of, in the order in which messages meet them.
+    """
+
+    def __init__(self, environment: Environment, from_client: bool, problems: list[GadgetronError]) -> None:
+        self.made: list[tuple[GadgetSpec, Gadget]] = []
+        self._environment = environment
+        self._from_client = from_client
+        self._problems = problems
+        self._classes: dict[GadgetSpec, type[Gadget]] = {}
+
+    def load(self, specs: Sequence[GadgetSpec]) -> dict[GadgetSpec, type[Gadget]]:
+        """Find the classes of gadgets."""
+        for spec in specs:
+            try:
+                self._classes[spec] = self._environment.loader.load_gadget(spec.dll, spec.classname)
+            except ConfigurationError as error:
+                self._problems.append(error)
+        return self._classes
+
+    def nodes(self, specs: Sequence[model.Node]) -> list[Node]:
+        """Make nodes; those that cannot be made are missing."""
+        return [node for node in map(self._node, specs) if node is not None]
+
+    def _node(self, spec: model.Node) -> Node | None:
+        if isinstance(spec, GadgetSpec):
+            return self._gadget(spec)
+        if isinstance(spec, PureStreamSpec):
+            gadgets = [gadget for gadget in map(self._gadget, spec.gadgets) if gadget is not None]
+            return PureStream(gadgets, spec.workers) if all(gadget.thread_safe for gadget in gadgets) else None
+        if isinstance(spec, ParallelSpec):
+            return self._parallel(spec)
+        self._problems.append(_cannot_run(spec))
+        return None
+
+    def _parallel(self, spec: ParallelSpec) -> Parallel | None:
+        branch = self._gadget(spec.branch)
+        streams = {key: self.nodes(stream) for key, stream in spec.streams}
+        merge = self._gadget(spec.merge)
+        if isinstance(branch, Branch) and isinstance(merge, Merge):  # or what is wrong has been noted
+            return Parallel(branch, streams, merge)
+        return None
+
+    def _gadget(self, spec: GadgetSpec) -> Gadget | None:
+        class_ = self._classes.get(spec)
+        if class_ is None:  # that has been noted
+            return None
         try:
-            gadget = class_()
-        except Exception as error:  # a user's constructor: anything may happen
-            raise GadgetError(spec.name, describe(error)) from error
-        gadget.name = spec.name
-        apply_properties(
-            gadget,
-            spec.properties,
-            environment.global_parameters,
-            working_directory=environment.working_directory,
-            from_client=from_client,
-        )
-    except (ConfigurationError, GadgetError) as error:
-        problems.append(error)
-        return
-    chain.gadgets.append(gadget)
+            try:
+                gadget = class_()
+            except Exception as error:  # a user's constructor: anything may happen
+                raise GadgetError(spec.name, describe(error)) from error
+            gadget.name = spec.name
+            apply_properties(
+                gadget,
+                spec.properties,
+                self._environment.global_parameters,
+                working_directory=self._environment.working_directory,
+                from_client=self._from_client,
+            )
+        except (ConfigurationError, GadgetError) as error:
+            self._problems.append(error)
+            return None
+        self.made.append((spec, gadget))
+        return gadget
+
+
+def _cannot_run(spec: UnsupportedNode) -> ConfigurationError:
+    return ConfigurationError(f"node {spec.position} of the stream is a <{spec.kind}>: this server cannot run it yet")

@@ -253,13 +253,13 @@ class GadgetStreamController:
         if self.check_chain is not None:
             self.check_chain(chain)
         stream = Stream(
-            chain.gadgets,
+            chain.nodes,
             EndGadget(self._deliver, self._chain_closed),
             session_name=self.name,
             on_failure=self._gadget_failed,
             limits=self.environment.limits,
         )
-        for gadget in chain.gadgets:
+        for gadget in chain.all_gadgets:
             gadget.controller = _GadgetView(self, gadget)
         self._chain = chain
         try:
@@ -296,7 +296,7 @@ class GadgetStreamController:
 
     def begin_without_parameters(self) -> None:
         """Take data from now on, if parameters are still missing and no gadget of the chain has a use for them."""
-        if self.state is SessionState.AWAIT_HEADER and not any(map(takes_parameters, self._chain.gadgets)):
+        if self.state is SessionState.AWAIT_HEADER and not any(map(takes_parameters, self._chain.all_gadgets)):
             self._begin()
 
     def _begin(self) -> None:
@@ -416,7 +416,7 @@ class GadgetStreamController:
 
     def find_gadget(self, name: str) -> Gadget | None:
         """Give a gadget of this session by its name."""
-        return next((gadget for gadget in self._chain.gadgets if gadget.name == name), None)
+        return next((gadget for gadget in self._chain.all_gadgets if gadget.name == name), None)
 
     @property
     def working_directory(self) -> Path:

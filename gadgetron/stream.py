@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gadgetron.errors import ConfigurationError
 from gadgetron.limits import LIMITS, Limits
 from gadgetron.message import MessageBlock, MessageKind, close_message
+from gadgetron.nodes import Node, all_gadgets, connect, running_gadgets
 from gadgetron.task import FailureCallback, Task
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ class EndGadget(Task):
 
 
 class Stream:
-    """A chain of gadgets between a head, where messages are put, and an end.
+    """A chain of gadgets, and of nodes that hold gadgets, between a head, where messages are put, and an end.
 
     Parameters
     ----------
-    gadgets
+    nodes
         First to last; none at all makes a plain wire.
     end
         Where the last gadget's messages go.
@@ -65,24 +66,23 @@ class Stream:
 
     def __init__(
         self,
-        gadgets: Sequence[Gadget],
+        nodes: Sequence[Node],
         end: EndGadget,
         *,
         session_name: str = "",
         on_failure: FailureCallback | None = None,
         limits: Limits = LIMITS,
     ) -> None:
-        n_threads = sum(gadget.threads for gadget in gadgets)
+        self.gadgets = list(running_gadgets(nodes))
+        n_threads = sum(gadget.threads for gadget in self.gadgets)
         if n_threads > limits.max_threads_per_session:
             raise ConfigurationError(
                 f"the chain asks for {n_threads} threads, the limit is {limits.max_threads_per_session}"
             )
-        self.gadgets = list(gadgets)
+        self._nodes = list(nodes)
         self._end = end
-        tasks: list[Task] = [*self.gadgets, end]
-        self.head = tasks[0]
-        for gadget, downstream in zip(self.gadgets, tasks[1:], strict=True):
-            gadget.connect(downstream)
+        self.head: Task = connect(self._nodes, end)
+        for gadget in self.gadgets:
             gadget.session_name = session_name
             gadget.on_failure = on_failure
         self._is_open = False
@@ -107,7 +107,7 @@ class Stream:
 
     def find(self, name: str) -> Gadget | None:
         """Give the first gadget of that name."""
-        return next((gadget for gadget in self.gadgets if gadget.name == name), None)
+        return next((gadget for gadget in all_gadgets(self._nodes) if gadget.name == name), None)
 
     def putq(self, message: MessageBlock) -> int:
         """Put a message at the head."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gadgetron.message_types import MessageType, message_may_fit, message_type_name
 
@@ -19,6 +19,18 @@ class FlowStep:
     name: str
     cls: type[Gadget]
     pass_on_undesired_data: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FlowParallel:
+    """Parallel streams as the flow of messages sees them; `streams` are (key, nodes) pairs."""
+
+    branch: FlowStep
+    streams: Sequence[tuple[str, Sequence[FlowNode]]]
+    merge: FlowStep
+
+
+FlowNode: TypeAlias = "FlowStep | FlowParallel"
 
 
 @dataclass(slots=True)
@@ -38,7 +50,7 @@ class FlowReport:
 
 
 def check_flow(
-    emitted_by_readers: Iterable[MessageType], steps: Sequence[FlowStep], accepted_by_writers: Iterable[MessageType]
+    emitted_by_readers: Iterable[MessageType], nodes: Sequence[FlowNode], accepted_by_writers: Iterable[MessageType]
 ) -> FlowReport:
     """Follow the types of messages through a chain.
 
@@ -46,18 +58,17 @@ def check_flow(
     ----------
     emitted_by_readers
         Types of the messages that enter.
-    steps
-        The gadgets, first to last.
+    nodes
+        The gadgets, first to last, and the parallel streams between them.
     accepted_by_writers
         Types of the messages that writers can take at the end.
     """
     report = FlowReport()
-    flowing = list(dict.fromkeys(emitted_by_readers))
-    if not flowing and steps:
+    flowing = _unique(emitted_by_readers)
+    if not flowing and nodes:
         report.notices.append("no reader brings messages into this chain; it runs on parameters and the end alone")
         return report
-    for position, step in enumerate(steps, 1):
-        flowing = _through(step, position, flowing, report)
+    flowing = _Walk(report).through(nodes, flowing)
     writers = list(accepted_by_writers)
     report.notices += [
         f"messages of type {message_type_name(kind)} fall off the end of the chain, and no writer takes them"
@@ -68,25 +79,76 @@ def check_flow(
     return report
 
 
-def _through(step: FlowStep, position: int, flowing: list[MessageType], report: FlowReport) -> list[MessageType]:
-    """Give the types that flow behind a gadget."""
-    accepts = step.cls.accepts
-    matched = [kind for kind in flowing if any(message_may_fit(kind, accepted) for accepted in accepts)]
-    passed = [kind for kind in flowing if kind not in matched]
-    where = f"gadget {step.name} ({position} in the chain)"
-    wanted = _names(accepts)
-    if flowing and not matched:
-        text = f"{where} takes {wanted}, but only {_names(flowing)} can reach it"
-        if step.pass_on_undesired_data:
-            report.warnings.append(f"{text}: it will do nothing")
-        else:
-            report.errors.append(f"{text}, and it may not pass on others (pass_on_undesired_data is false)")
-    elif passed and not step.pass_on_undesired_data:
-        report.warnings.append(f"{where} takes {wanted}; a message of type {_names(passed)} will fail the session")
-    if not matched:
-        return passed
-    emitted = step.cls.emits
-    return list(dict.fromkeys([*passed, *(matched if emitted is None else emitted)]))
+class _Walk:
+    """One way through a chain; counts the gadgets that it has met."""
+
+    def __init__(self, report: FlowReport) -> None:
+        self._report = report
+        self._n_met = 0
+
+    def through(self, nodes: Sequence[FlowNode], flowing: list[MessageType]) -> list[MessageType]:
+        """Give the types that flow behind some nodes."""
+        for node in nodes:
+            if isinstance(node, FlowParallel):
+                flowing = self._through_parallel(node, flowing)
+            else:
+                matched, passed = self._split(node, flowing, node.cls.accepts)
+                emitted = node.cls.emits
+                flowing = _unique([*passed, *(matched if emitted is None or not matched else emitted)])
+        return flowing
+
+    def _through_parallel(self, node: FlowParallel, flowing: list[MessageType]) -> list[MessageType]:
+        branch: Any = node.branch.cls
+        merge: Any = node.merge.cls
+        matched, behind = self._split(node.branch, flowing, branch.accepts)
+        results: list[MessageType] = []
+        arriving: dict[str, list[MessageType]] = {}
+        for key, stream in node.streams:
+            reached = matched and (branch.keys is None or key in branch.keys)
+            arriving[key] = self.through(stream, list(branch.emits_to.get(key, matched)) if reached else [])
+        self._n_met += 1
+        for key, kinds in arriving.items():
+            if merge.inputs is None:
+                results += kinds
+                continue
+            taken = merge.inputs.get(key, ())
+            results += [kind for kind in kinds if _fits_any(kind, taken)]
+            behind += [kind for kind in kinds if not _fits_any(kind, taken)]
+            if kinds and taken and not any(_fits_any(kind, taken) for kind in kinds):
+                self._report.warnings.append(
+                    f"merge {node.merge.name} takes {_names(taken)} from the stream {key!r}, "
+                    f"but only {_names(kinds)} can reach it from there"
+                )
+        return _unique([*behind, *(results if merge.emits is None or not results else merge.emits)])
+
+    def _split(
+        self, step: FlowStep, flowing: list[MessageType], accepts: Sequence[MessageType]
+    ) -> tuple[list[MessageType], list[MessageType]]:
+        """Give the types that a gadget processes, and those that pass by; note what is wrong with that."""
+        self._n_met += 1
+        matched = [kind for kind in flowing if _fits_any(kind, accepts)]
+        passed = [kind for kind in flowing if kind not in matched]
+        where = f"gadget {step.name} ({self._n_met} in the chain)"
+        wanted = _names(accepts)
+        if flowing and not matched:
+            text = f"{where} takes {wanted}, but only {_names(flowing)} can reach it"
+            if step.pass_on_undesired_data:
+                self._report.warnings.append(f"{text}: it will do nothing")
+            else:
+                self._report.errors.append(f"{text}, and it may not pass on others (pass_on_undesired_data is false)")
+        elif passed and not step.pass_on_undesired_data:
+            self._report.warnings.append(
+                f"{where} takes {wanted}; a message of type {_names(passed)} will fail the session"
+            )
+        return matched, passed
+
+
+def _fits_any(kind: MessageType, accepted: Iterable[MessageType]) -> bool:
+    return any(message_may_fit(kind, candidate) for candidate in accepted)
+
+
+def _unique(kinds: Iterable[MessageType]) -> list[MessageType]:
+    return list(dict.fromkeys(kinds))
 
 
 def _names(kinds: Iterable[MessageType]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -34,13 +35,48 @@ class GadgetSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ParallelSpec:
+    """Streams side by side.
+
+    Attributes
+    ----------
+    branch
+        Puts each message to one or more of the streams, by their keys.
+    streams
+        (key, nodes) pairs in the order of the file. A stream without nodes is a plain wire.
+    merge
+        Takes what comes out of them.
+    """
+
+    branch: GadgetSpec
+    streams: tuple[tuple[str, tuple[Node, ...]], ...]
+    merge: GadgetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PureStreamSpec:
+    """Gadgets that keep nothing from one message to the next, run in several threads at once.
+
+    Attributes
+    ----------
+    gadgets
+        First to last.
+    workers
+        Number of threads; 0 for as many as there are processors.
+    """
+
+    gadgets: tuple[GadgetSpec, ...]
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class UnsupportedNode:
     """A node that the second dialect knows and this server cannot run yet.
 
     Attributes
     ----------
     kind
-        The element: parallel, external, distributed, parallelprocess or puredistributed.
+        The element: external, distributed or puredistributed.
     position
         Place in the stream, counted from 1.
     """
@@ -49,7 +85,20 @@ class UnsupportedNode:
     position: int
 
 
-Node: TypeAlias = GadgetSpec | UnsupportedNode
+Node: TypeAlias = "GadgetSpec | ParallelSpec | PureStreamSpec | UnsupportedNode"
+
+
+def walk(nodes: Sequence[Node]) -> Iterator[Node]:
+    """Give nodes, and those inside of them, in the order in which messages meet them."""
+    for node in nodes:
+        yield node
+        if isinstance(node, ParallelSpec):
+            yield node.branch
+            for _, stream in node.streams:
+                yield from walk(stream)
+            yield node.merge
+        elif isinstance(node, PureStreamSpec):
+            yield from node.gadgets
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +129,10 @@ class StreamConfiguration:
 
     @property
     def gadgets(self) -> tuple[GadgetSpec, ...]:
-        """The gadgets of the chain, first to last."""
-        return tuple(node for node in self.nodes if isinstance(node, GadgetSpec))
+        """The gadgets of the chain, branches, merges and those inside of nodes included, first to last."""
+        return tuple(node for node in walk(self.nodes) if isinstance(node, GadgetSpec))
+
+    @property
+    def unsupported(self) -> tuple[UnsupportedNode, ...]:
+        """The nodes that this server cannot run, inside of others, too."""
+        return tuple(node for node in walk(self.nodes) if isinstance(node, UnsupportedNode))

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gadgetron.configuration.model import StreamConfiguration, UnsupportedNode
+from gadgetron.configuration.model import StreamConfiguration
 from gadgetron.configuration.parse_v1 import parse_v1
 from gadgetron.configuration.parse_v2 import parse_v2
 from gadgetron.configuration.schema import normalize, schema_errors
@@ -102,9 +102,7 @@ def _parse(xml: bytes, source: str, digest: str) -> ParsedDocument:
         return ParsedDocument(StreamConfiguration(0, (), (), (), digest=digest), tuple(problems))
     configuration = PARSERS[kind](root, problems)
     problems += [
-        f"node {node.position} of the stream, <{node.kind}>, is not supported yet"
-        for node in configuration.nodes
-        if isinstance(node, UnsupportedNode)
+        f"node {node.position} of the stream, <{node.kind}>, is not supported yet" for node in configuration.unsupported
     ]
     problems += _duplicate_properties(configuration)
     return ParsedDocument(replace(configuration, digest=digest), tuple(problems))
@@ -116,7 +114,8 @@ def _check_counts(root: Element, source: str) -> None:
     for element in root.iter():
         name = local_name(element)
         counts[name] = counts.get(name, 0) + 1
-    check(f"number of gadgets in {source}", counts.get("gadget", 0), LIMITS.max_gadgets)
+    n_gadgets = sum(counts.get(name, 0) for name in ("gadget", "branch", "merge"))
+    check(f"number of gadgets in {source}", n_gadgets, LIMITS.max_gadgets)
     check(f"number of readers in {source}", counts.get("reader", 0), MAX_COMPONENTS)
     check(f"number of writers in {source}", counts.get("writer", 0), MAX_COMPONENTS)
     check(f"number of elements in {source}", sum(counts.values()), MAX_ELEMENTS)

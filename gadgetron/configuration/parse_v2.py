@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gadgetron.configuration.model import ComponentSpec, GadgetSpec, Node, StreamConfiguration, UnsupportedNode
+from gadgetron.configuration.model import (
+    ComponentSpec,
+    GadgetSpec,
+    Node,
+    ParallelSpec,
+    PureStreamSpec,
+    StreamConfiguration,
+    UnsupportedNode,
+)
 from gadgetron.configuration.parse_v1 import child_text, component, gadget_name
 from gadgetron.configuration.xml_safe import local_name
 
@@ -16,7 +24,7 @@ def parse_v2(root: Element, problems: list[str]) -> StreamConfiguration:
     """Read a document that its schema has found valid; what the schema cannot say is added to `problems`."""
     readers: tuple[ComponentSpec, ...] = ()
     writers: tuple[ComponentSpec, ...] = ()
-    nodes: list[Node] = []
+    nodes: tuple[Node, ...] = ()
     for section in root:
         kind = local_name(section)
         if kind == "readers":
@@ -24,14 +32,45 @@ def parse_v2(root: Element, problems: list[str]) -> StreamConfiguration:
         elif kind == "writers":
             writers = tuple(component(child) for child in section)
         elif kind == "stream":
-            nodes += [_node(child, position, problems) for position, child in enumerate(section, 1)]
-    return StreamConfiguration(2, readers, writers, tuple(nodes))
+            nodes = _nodes(section, problems)
+    return StreamConfiguration(2, readers, writers, nodes)
+
+
+def _nodes(stream: Element, problems: list[str]) -> tuple[Node, ...]:
+    return tuple(_node(child, position, problems) for position, child in enumerate(stream, 1))
 
 
 def _node(element: Element, position: int, problems: list[str]) -> Node:
     kind = local_name(element)
-    if kind != "gadget":
-        return UnsupportedNode(kind, position)
+    if kind == "gadget":
+        return _gadget(element, problems)
+    if kind == "parallel":
+        return _parallel(element, position, problems)
+    if kind == "parallelprocess":
+        workers = int(element.get("workers") or 0)
+        return PureStreamSpec(_pure_gadgets(element[0], problems), workers)
+    if kind == "purestream":
+        return PureStreamSpec(_pure_gadgets(element, problems))
+    return UnsupportedNode(kind, position)
+
+
+def _pure_gadgets(element: Element, problems: list[str]) -> tuple[GadgetSpec, ...]:
+    return tuple(_gadget(child, problems) for child in element)
+
+
+def _parallel(element: Element, position: int, problems: list[str]) -> ParallelSpec:
+    children = {local_name(child): child for child in element}
+    streams = [(child.get("key") or "", _nodes(child, problems)) for child in element if local_name(child) == "stream"]
+    keys = [key for key, _ in streams]
+    problems += [
+        f"node {position} of the stream, <parallel>: {keys.count(key)} streams have the key {key!r}"
+        for key in dict.fromkeys(keys)
+        if keys.count(key) > 1
+    ]
+    return ParallelSpec(_gadget(children["branch"], problems), tuple(streams), _gadget(children["merge"], problems))
+
+
+def _gadget(element: Element, problems: list[str]) -> GadgetSpec:
     classname = child_text(element, "classname") or ""
     name = gadget_name(element, classname)
     properties: list[tuple[str, str]] = []

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gadgetron.configuration.flow import FlowStep, check_flow
-from gadgetron.configuration.model import ComponentSpec, GadgetSpec, StreamConfiguration, UnsupportedNode
+from gadgetron.configuration.flow import FlowNode, FlowStep, check_flow
+from gadgetron.configuration.model import ComponentSpec, GadgetSpec, Node, PureStreamSpec, StreamConfiguration, walk
 from gadgetron.configuration.references import ConfiguredGadget, reference_problems
+from gadgetron.configuration.structure import flow_nodes, structure_problems
 from gadgetron.errors import ConfigurationError, PropertyError
 from gadgetron.limits import LIMITS
+from gadgetron.nodes import pure_stream_threads
 from gadgetron.properties import Reference, find_property, parse_value, resolve_folder
 
 if TYPE_CHECKING:
@@ -61,21 +63,25 @@ def validate(
     """
     report = ValidationReport()
     report.errors += [
-        f"node {node.position} of the stream, <{node.kind}>, is not supported yet"
-        for node in configuration.nodes
-        if isinstance(node, UnsupportedNode)
+        f"node {node.position} of the stream, <{node.kind}>, is not supported yet" for node in configuration.unsupported
     ]
     readers = _load_components(configuration.readers, "reader", loader.load_reader, report)
     writers = _load_components(configuration.writers, "writer", loader.load_writer, report)
-    gadgets = [_load_gadget(spec, loader, report) for spec in configuration.gadgets]
-    loaded = [gadget for gadget in gadgets if gadget is not None]
-    steps = [_check_properties(gadget, configuration.from_client, global_parameters, report) for gadget in loaded]
+    gadgets = {spec: _load_gadget(spec, loader, report) for spec in configuration.gadgets}
+    known = {spec: gadget for spec, gadget in gadgets.items() if gadget is not None}
+    loaded = [known[spec] for spec in configuration.gadgets if spec in known]
+    steps = {
+        spec: _check_properties(gadget, configuration.from_client, global_parameters, report)
+        for spec, gadget in known.items()
+    }
+    structure = structure_problems(configuration.nodes, {spec: gadget.cls for spec, gadget in known.items()})
+    report.errors += structure
     report.errors += reference_problems(loaded)
     names = Counter(spec.name for spec in configuration.gadgets)
     report.notices += [f"{count} gadgets are called {name}" for name, count in names.items() if count > 1]
-    _check_threads(loaded, report)
-    if len(loaded) == len(configuration.nodes):
-        _check_neighbours(readers, steps, writers, report)
+    _check_threads(configuration.nodes, loaded, report)
+    if len(known) == len(gadgets) and not structure and not configuration.unsupported:
+        _check_neighbours(readers, flow_nodes(configuration.nodes, steps), writers, report)
     return report
 
 
@@ -130,9 +136,13 @@ def _check_properties(
     return FlowStep(gadget.name, gadget.cls, pass_on)
 
 
-def _check_threads(gadgets: Sequence[ConfiguredGadget], report: ValidationReport) -> None:
-    total = 0
+def _check_threads(nodes: Sequence[Node], gadgets: Sequence[ConfiguredGadget], report: ValidationReport) -> None:
+    pure = [node for node in walk(nodes) if isinstance(node, PureStreamSpec)]
+    inside = {spec.name for node in pure for spec in node.gadgets}
+    total = sum(pure_stream_threads(node.workers) for node in pure)
     for gadget in gadgets:
+        if gadget.name in inside:
+            continue
         n_threads = 1
         for name, text in gadget.properties:
             if name == "threads" and text.isascii() and text.isdecimal() and len(text) < 20:
@@ -148,13 +158,13 @@ def _check_threads(gadgets: Sequence[ConfiguredGadget], report: ValidationReport
 
 def _check_neighbours(
     readers: Sequence[type[GadgetMessageReader]],
-    steps: Sequence[FlowStep],
+    nodes: Sequence[FlowNode],
     writers: Sequence[type[GadgetMessageWriter]],
     report: ValidationReport,
 ) -> None:
     flow = check_flow(
         [kind for reader in readers for kind in reader.emits],
-        steps,
+        nodes,
         [kind for writer in writers for kind in writer.accepts],
     )
     report.errors += flow.errors

@@ -10,6 +10,7 @@ from pathlib import Path
 from gadgetron.errors import GadgetronError, PeerTimeout
 from gadgetron.gadget import Gadget
 from gadgetron.message import MessageBlock, ParametersMessage, config_message
+from gadgetron.nodes import Node, Parallel, all_gadgets
 from gadgetron.stream import EndGadget, Stream
 from gadgetron.task import Task
 
@@ -17,7 +18,7 @@ EMPTY_HEADER = b"<ismrmrdHeader xmlns='http://www.ismrm.org/ISMRMRD'/>"
 
 
 def run_gadget(
-    gadget: Gadget | Sequence[Gadget],
+    gadget: Node | Sequence[Node],
     messages: Iterable[MessageBlock],
     parameters: ParametersMessage | bytes | str = EMPTY_HEADER,
     *,
@@ -30,7 +31,7 @@ def run_gadget(
     Parameters
     ----------
     gadget
-        One gadget, or a chain of them, first to last. Each can be run once.
+        One gadget, or a chain of them, first to last; parallel streams are a node of a chain. Each can be run once.
     messages
         What to put; they belong to the gadget from then on.
     parameters
@@ -54,16 +55,16 @@ def run_gadget(
     PeerTimeout
         If the time is over.
     """
-    gadgets = [gadget] if isinstance(gadget, Gadget) else list(gadget)
+    nodes: list[Node] = [gadget] if isinstance(gadget, (Gadget, Parallel)) else list(gadget)
     with tempfile.TemporaryDirectory(prefix="gadgetron-test-") as folder:
-        run = _Run(gadgets, free_parameters or {}, working_directory or Path(folder))
+        run = _Run(nodes, free_parameters or {}, working_directory or Path(folder))
         return run.run(messages, parameters, timeout_s)
 
 
 class _Run:
     """One run; stands in for the session's controller."""
 
-    def __init__(self, gadgets: list[Gadget], parameters: Mapping[str, str], working_directory: Path) -> None:
+    def __init__(self, nodes: Sequence[Node], parameters: Mapping[str, str], working_directory: Path) -> None:
         self.working_directory = working_directory
         self._parameters = parameters
         self._lock = threading.Lock()  # guards the next two
@@ -71,9 +72,9 @@ class _Run:
         self._error: BaseException | None = None
         self._ended = threading.Event()
         self._stream = Stream(
-            gadgets, EndGadget(self._deliver, self._ended.set), session_name="test", on_failure=self._failed
+            nodes, EndGadget(self._deliver, self._ended.set), session_name="test", on_failure=self._failed
         )
-        for gadget in gadgets:
+        for gadget in all_gadgets(nodes):
             gadget.controller = self
 
     def run(

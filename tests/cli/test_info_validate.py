@@ -119,16 +119,14 @@ def test_validate_is_silent_about_nothing_and_exits_zero_for_what_is_valid(capsy
 
 
 def test_validate_says_everything_and_exits_one(capsys, write):
-    parallel = (
-        "<parallel><branch><classname>B</classname></branch><merge><classname>M</classname></merge><stream/></parallel>"
-    )
-    path = write(v2(gadget("ExtractGadget", '<property name="extract_magnitud" value="1"/><property/>') + parallel))
+    distributed = "<distributed><distributor><classname>D</classname></distributor><stream/></distributed>"
+    path = write(v2(gadget("ExtractGadget", '<property name="extract_magnitud" value="1"/><property/>') + distributed))
     assert validate.main([path]) == 1
     text = capsys.readouterr().out
     assert f"{path}: 3 errors (dialect 2; 0 readers, 0 writers, 1 gadget)" in text
     assert text.count("error: ") == 3
     assert "did you mean extract_magnitude?" in text
-    assert "<parallel>, is not supported yet" in text
+    assert "<distributed>, is not supported yet" in text
 
 
 def test_warnings_count_only_if_asked_for(capsys, write):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gadgetron.configuration import parse as parse_module
-from gadgetron.configuration.model import ComponentSpec, GadgetSpec
+from gadgetron.configuration.model import ComponentSpec, GadgetSpec, ParallelSpec, PureStreamSpec
 from gadgetron.configuration.parse import parse_configuration
 from gadgetron.errors import ConfigurationError, GadgetronError, LimitExceeded
 from tests.configuration.documents import NAMESPACE, gadget, v1, v2
@@ -163,10 +163,8 @@ EMPTY = "<gadget><classname>X</classname></gadget>"
 BRANCHES = "<branch><classname>B</classname></branch><merge><classname>M</classname></merge>"
 DISTRIBUTOR = "<distributor><classname>D</classname></distributor>"
 NODES = {
-    "parallel": f'<parallel>{BRANCHES}<stream key="a"/></parallel>',
     "external": '<external><connect port="18000"/><configuration><any thing="1"/>text</configuration></external>',
     "distributed": f"<distributed>{DISTRIBUTOR}<stream>{EMPTY}</stream></distributed>",
-    "parallelprocess": f'<parallelprocess workers="6"><purestream>{EMPTY}</purestream></parallelprocess>',
     "puredistributed": f"<puredistributed><readers/><writers/><purestream>{EMPTY}</purestream></puredistributed>",
 }
 
@@ -175,6 +173,38 @@ NODES = {
 def test_other_nodes_are_valid_but_not_supported_yet(kind):
     with pytest.raises(ConfigurationError, match=f"node 2 of the stream, <{kind}>, is not supported yet"):
         parse(v2(EMPTY + NODES[kind]))
+
+
+def test_parallel_streams_are_read():
+    inner = f'<parallel>{BRANCHES}<stream key="x"/></parallel>'
+    document = f'{EMPTY}<parallel><stream key="a"/>{BRANCHES}<stream key="b">{EMPTY}{inner}</stream></parallel>'
+    first, node = parse(v2(document)).nodes
+    plain, branch, merge = GadgetSpec("X", "", "X"), GadgetSpec("B", "", "B"), GadgetSpec("M", "", "M")
+    assert first == plain
+    assert node == ParallelSpec(branch, (("a", ()), ("b", (plain, ParallelSpec(branch, (("x", ()),), merge)))), merge)
+    assert parse(v2(document)).gadgets == (plain, branch, plain, branch, merge, merge)
+
+
+def test_pure_streams_are_read():
+    plain = GadgetSpec("X", "", "X")
+    document = (
+        f'<parallelprocess workers="6"><purestream>{EMPTY}</purestream></parallelprocess>'
+        f"<parallelprocess><purestream/></parallelprocess><purestream>{EMPTY}{EMPTY}</purestream>"
+    )
+    assert parse(v2(document)).nodes == (
+        PureStreamSpec((plain,), 6),
+        PureStreamSpec((), 0),
+        PureStreamSpec((plain, plain), 1),
+    )
+
+
+def test_keys_are_unique_and_what_is_inside_is_checked():
+    with pytest.raises(ConfigurationError, match="2 streams have the key 'a'"):
+        parse(v2(f'<parallel>{BRANCHES}<stream key="a"/><stream key="a"/></parallel>'))
+    with pytest.raises(ConfigurationError, match="<external>, is not supported yet"):
+        parse(v2(f'<parallel>{BRANCHES}<stream key="a">{NODES["external"]}</stream></parallel>'))
+    with pytest.raises(LimitExceeded, match="number of gadgets"):
+        parse(v2(f'<parallel>{BRANCHES}<stream key="a"/></parallel>' * 65))
 
 
 def test_a_python_gadget_of_the_first_dialect_is_not_supported_yet():

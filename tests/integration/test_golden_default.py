@@ -16,7 +16,7 @@ from tests.reference import GOLDEN_IMAGES, reference_file
 
 CASES = [
     pytest.param(*file.stem.split("__"), id=file.stem)
-    for configuration in ("default", "default_optimized", "default_short")
+    for configuration in ("default", "default_optimized", "default_short", "parallel_bypass_example")
     for file in sorted(GOLDEN_IMAGES.glob(f"{configuration}__*.h5"))
 ] or [pytest.param(None, None, id="absent", marks=pytest.mark.skip(reason="no ../shared/golden/images"))]
 

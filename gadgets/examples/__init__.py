@@ -1,0 +1,1 @@
+"""Small gadgets, branches and merges that show how such things are written."""

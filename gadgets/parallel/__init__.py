@@ -1,0 +1,1 @@
+"""Branches and merges of everyday use."""
