@@ -24,7 +24,7 @@ from gadgetron.limits import LIMITS, MIB, Limits
 Buffer = Any  # bytes, bytearray, memoryview, contiguous arrays, ctypes structures: whatever has the buffer protocol
 
 MAX_GATHER = 512  # buffers in one system call; Linux allows 1024
-MAX_POOLED_BLOCKS = 12
+MAX_POOLED_BLOCKS = 8  # one session at full speed uses six
 N_OWN_REFERENCES = 2  # to a block that is free: the pool's list's, and getrefcount's argument
 DISCARD_BYTES = 64 * 1024
 

@@ -86,8 +86,13 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
 
     def process(self, message: Container[AcquisitionBucket]) -> None:
         """Send the buffers of one bucket."""
+        for data in self._buffers(message):
+            self.put_next(GadgetContainerMessage(data))
+
+    def _buffers(self, message: Container[AcquisitionBucket]) -> list[ReconData]:
+        """Make the buffers of one bucket. Its readouts go when they are copied, before the buffers are put."""
         bucket = message.object
-        message.object = AcquisitionBucket()  # its readouts can go as soon as they are copied
+        message.object = AcquisitionBucket()
         recon_data: dict[Key, ReconData] = {}
         for is_reference in (True, False):
             acquisitions = bucket.reference if is_reference else bucket.data
@@ -100,8 +105,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
                     bits[space].reference = buffer
                 else:
                     bits[space].data = buffer
-        for _, data in sorted(recon_data.items(), key=lambda item: item[0]):
-            self.put_next(GadgetContainerMessage(data))
+        return [data for _, data in sorted(recon_data.items(), key=lambda item: item[0])]
 
     def _grouped(self, acquisitions: list[Acquisition]) -> dict[tuple[Key, int], list[Acquisition]]:
         """Sort readouts by what makes separate buffers, and by encoding space."""

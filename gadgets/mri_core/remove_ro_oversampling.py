@@ -12,12 +12,10 @@ from gadgetron.gadget import Gadget2
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.readout import crop_readouts, resample_trajectory
+from gadgetron.toolboxes.turns import heavy_work
 from gadgetron.recon_types import FLAG_NOISE
 
 Readout = Array[np.complex64]
-import threading
-
-TURNS = threading.Lock()
 
 ROUNDING = 1e-3  # fields of view come as decimal numbers: 256 / 128.0001 is a ratio of 2
 
@@ -89,7 +87,7 @@ class RemoveROOversamplingGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.com
         n_samples: int,
         n_out: int,
     ) -> None:
-        with TURNS:
+        with heavy_work:
             results = crop_readouts([readout.object for _, readout in messages], n_out, shared_pool.take)
         ratio = self._ratio
         n_bytes = results[0].nbytes + BLOCK_OVERHEAD_BYTES
