@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.processes import ONE_THREAD, Peer, client_main, numpy_main
 
-GROUPS = ("session", "many", "empty", "pass", "parts")
+GROUPS = ("session", "many", "empty", "pass", "framed", "parts")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ONE_THREAD:
         os.environ[name] = "1"
 
-    from benchmarks import measures  # NumPy reads the variables when it is imported
+    from benchmarks import framed, measures  # NumPy reads the variables when it is imported
 
     groups = options.only or GROUPS
     plan = measures.Plan(10, 3, 1, 16, 20) if options.quick else measures.Plan(10, 7, 3, 16, 100)
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "many": ("sessions at once", lambda: measures.many_sessions(plan, client, numpy)),
             "empty": ("empty sessions", lambda: measures.empty_session(plan, client)),
             "pass": ("pass-through", lambda: measures.pass_through(plan, client)),
+            "framed": ("both protocols", lambda: framed.both_protocols(plan, client)),
             "parts": ("parts", lambda: measures.parts(plan)),
         }
         for group in groups:
