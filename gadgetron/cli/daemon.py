@@ -18,7 +18,6 @@ import structlog
 
 from gadgetron import __version__
 from gadgetron.configuration.global_config import GlobalConfiguration, load_global_configuration
-from gadgetron.configuration.schema import preload
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.environment import DEFAULT_CONFIGURATION, Environment, default_working_directory
 from gadgetron.errors import GadgetronError
@@ -26,6 +25,7 @@ from gadgetron.loader import Loader
 from gadgetron.log import LEVELS, configure_logging
 from gadgetron.protocol.detection import Protocols
 from gadgetron.server import GadgetServerAcceptor
+from gadgetron.warm_up import WarmUp, tune_process
 
 log = structlog.get_logger()
 
@@ -209,7 +209,7 @@ def _serve(
         port = global_configuration.port if global_configuration.port is not None else DEFAULT_PORT
     for notice in global_configuration.notices:
         log.warning("configuration.notice", text=notice)
-    preload()  # the schemas, so that the first client does not wait for them
+    tune_process()
     acceptor = GadgetServerAcceptor(environment, host, port, Protocols(options.protocol))
     return _run_until_signal(acceptor, options.port_file)
 
@@ -257,6 +257,8 @@ def _run_until_signal(acceptor: GadgetServerAcceptor, port_file: Path | None) ->
         temporary = port_file.with_name(port_file.name + ".part")
         temporary.write_text(f"{acceptor.port}\n")
         temporary.replace(port_file)
+    warm_up = WarmUp(acceptor.environment)
+    warm_up.start()
     drained_in_order: list[bool] = []
     drainer: threading.Thread | None = None
 
@@ -275,12 +277,14 @@ def _run_until_signal(acceptor: GadgetServerAcceptor, port_file: Path | None) ->
             drainer.start()
         elif number == DRAINED and drainer is not None:
             drainer.join()
+            warm_up.end()
             signals.ignore_from_now_on()
             log.info("server.ended", clean=drained_in_order[0])
             return EXIT_OK if drained_in_order[0] else EXIT_FAILED
         else:
             log.warning("server.aborting", sessions=len(acceptor.sessions))
             acceptor.close(0.0)
+            warm_up.end()
             signals.ignore_from_now_on()
             return EXIT_FAILED
 
