@@ -15,6 +15,7 @@ __all__ = ["crop_readouts", "pad_asymmetric_readout", "resample_trajectory"]
 
 MAX_BATCH = 16
 MIN_BATCH = 5  # fewer readouts than this are cheaper one by one
+ALWAYS_BATCH_BYTES = 256 * 1024  # a batch this small costs little, and gives the same bits however readouts arrive
 
 
 class _CropPlan:
@@ -71,10 +72,11 @@ def crop_readouts(
     results: list[NDArray[np.complex64]] = []
     n_batch = max(1, min(MAX_BATCH, BATCH_BYTES // max(1, n_coils * n_samples * 8)))
     scale = np.float32(1.0 / math.sqrt(n_samples * n_out))
+    min_batch = 1 if n_batch * readouts[0].nbytes <= ALWAYS_BATCH_BYTES else min(MIN_BATCH, n_batch)
     start = 0
     while start < len(readouts):
         n_left = len(readouts) - start
-        size = n_batch if n_left >= min(MIN_BATCH, n_batch) else 1
+        size = n_batch if n_left >= min_batch else 1
         chunk = readouts[start : start + size]
         start += size
         out = allocate((size, n_coils, n_out), np.complex64)
