@@ -16,6 +16,7 @@ from pathlib import Path
 import ismrmrd  # noqa: F401 - resets the warning filters when it is imported; here that happens before any test
 import numpy as np
 import pytest
+import structlog
 from hypothesis import settings
 from tqdm import tqdm
 
@@ -102,6 +103,15 @@ def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
             threading.Event().wait(0.02)
         if found:
             pytest.fail(f"{request.node.nodeid} left behind:\n{found}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Give each test the logging of a fresh process: some configure it, and a stream that one captured is closed later."""
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
