@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
+from gadgetron.cli.compression import add_compression_options, check_compression_options, compressing_writer
 from gadgetron.cli.progress import Progress, printable
 from gadgetron.cli.query import DEFAULT_QUERY_CONFIG, ask_for_dependencies, show_dependencies
 from gadgetron.cli.results import Results
@@ -19,6 +20,7 @@ from gadgetron.connector import DEFAULT_PORT, GadgetronConnector
 from gadgetron.dataset import ScanFile
 from gadgetron.errors import ConfigurationError, GadgetronError, RemoteError
 from gadgetron.message import MessageBlock
+from gadgetron.protocol.message_ids import MessageID
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -76,8 +78,8 @@ def make_parser() -> argparse.ArgumentParser:
     other.add_argument("-Q", "--info", metavar="QUERY", help="ask the server, gadgetron::version for instance")
     other.add_argument("-q", "--query", action="store_true", help="ask which earlier measurements the server has")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
-    for option, name in (("-l", "--loops"), ("-P", "--precision"), ("-T", "--tolerance"), ("-Z", "--ZFP")):
-        parser.add_argument(option, name, type=float, help=argparse.SUPPRESS)
+    add_compression_options(parser)
+    parser.add_argument("-l", "--loops", type=float, help=argparse.SUPPRESS)
     return parser
 
 
@@ -85,8 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the client; the exit status is as its help says."""
     parser = make_parser()
     options = parser.parse_args(argv)
-    if options.precision or options.tolerance or options.ZFP:
-        parser.error("compressed acquisitions are not supported: leave -P, -T and -Z out")
+    complaint = check_compression_options(options)
+    if complaint:
+        parser.error(complaint)
     if options.protocol != "classic" and (options.info is not None or options.query):
         parser.error("only the classic protocol has queries: leave --protocol out")
     if options.filename is None and options.info is None and not options.query:
@@ -160,7 +163,10 @@ def _stream(options: argparse.Namespace, scan: ScanFile, header: bytes, script: 
             results.take(message_id, message)
             progress.received()
 
+        compressed = compressing_writer(options, header)
         connector = GadgetronConnector(on_message=take, on_text=progress.say, protocol=options.protocol)
+        if compressed is not None:
+            connector.register_writer(MessageID.ISMRMRD_ACQUISITION, compressed)
         progress.remark(f"connecting to {options.address}:{options.port}")
         with connector.open(options.address, options.port, options.timeout / 1000):
             if script is not None:

@@ -289,7 +289,6 @@ def test_alive(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     [
         [],
         ["-f", "x.h5", "-c", "a.xml", "-C", "b.xml"],
-        ["-f", "x.h5", "-T", "0.1"],
         ["-f", "x.h5", "-F", "png"],
         ["-p", "x"],
     ],

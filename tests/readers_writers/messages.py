@@ -27,7 +27,7 @@ from gadgetron.recon_types import (
     Waveform,
     acquisition_fields,
 )
-from readers_writers.acquisition import AcquisitionReader, AcquisitionWriter
+from readers_writers.acquisition import AcquisitionReader, AcquisitionWriter, CompressedAcquisitionWriter
 from readers_writers.bucket import AcquisitionBucketReader, AcquisitionBucketWriter
 from readers_writers.dependency_query import DependencyQueryReader, DependencyQueryWriter
 from readers_writers.dicom import DicomImageReader, DicomImageWriter
@@ -63,6 +63,16 @@ def acquisition(n_channels: int = 3, n_samples: int = 5, n_dimensions: int = 0, 
     if not n_dimensions:
         return make_message(header, data)
     return make_message(header, data, SAMPLES.random((n_samples, n_dimensions), np.float32))
+
+
+def coarse_acquisition(n_dimensions: int = 0) -> MessageBlock:
+    """An acquisition whose samples are whole numbers up to 127: 8 bits hold them exactly."""
+    message = acquisition(n_channels=3, n_samples=9, n_dimensions=n_dimensions)
+    data = objects(message)[1]
+    data[...] = np.rint(10 * data.real) + 1j * np.rint(10 * data.imag)
+    data += np.complex64(0)  # which makes -0 into 0
+    data[1, 2] = 127
+    return message
 
 
 def waveform(n_channels: int = 2, n_samples: int = 4) -> MessageBlock:
@@ -169,6 +179,10 @@ KINDS: dict[str, Kind] = {
     "acquisition-trajectory": Kind(lambda: acquisition(n_dimensions=2), AcquisitionWriter(), AcquisitionReader(), 1008),
     "acquisition-no-samples": Kind(lambda: acquisition(3, 0, 2), AcquisitionWriter(), AcquisitionReader(), 1008),
     "acquisition-no-coils": Kind(lambda: acquisition(0, 5), AcquisitionWriter(), AcquisitionReader(), 1008),
+    "acquisition-compressed": Kind(coarse_acquisition, CompressedAcquisitionWriter(8), AcquisitionReader(), 1008),
+    "acquisition-compressed-trajectory": Kind(
+        lambda: coarse_acquisition(2), CompressedAcquisitionWriter(8), AcquisitionReader(), 1008
+    ),
     "waveform": Kind(waveform, WaveformWriter(), WaveformReader(), 1026),
     "waveform-empty": Kind(lambda: waveform(2, 0), WaveformWriter(), WaveformReader(), 1026),
     **{

@@ -9,28 +9,88 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from gadgetron.errors import LimitExceeded, MalformedMessageError
+from gadgetron.errors import ConfigurationError, LimitExceeded, MalformedMessageError
 from gadgetron.message import GadgetContainerMessage, MessageBlock, make_message
 from gadgetron.meta import parse_meta, serialize_meta
 from gadgetron.protocol.byte_stream import MemoryStream
-from readers_writers.acquisition import AcquisitionReader, AcquisitionWriter
+from readers_writers.acquisition import AcquisitionReader, AcquisitionWriter, CompressedAcquisitionWriter
 from readers_writers.dependency_query import DependencyQueryReader, DependencyQueryWriter
 from readers_writers.dicom import DicomImageWriter
 from readers_writers.image import MRIImageReader, MRIImageWriter
 from readers_writers.legacy_image import MRIImageWriterFLOAT
 from readers_writers.text import TextWriter
 from readers_writers.waveform import WaveformWriter
-from tests.readers_writers.messages import acquisition, image, meta, objects, read_back, waveform, written
+from tests.readers_writers.messages import (
+    acquisition,
+    coarse_acquisition,
+    image,
+    meta,
+    objects,
+    read_back,
+    waveform,
+    written,
+)
 
 
-@pytest.mark.parametrize("bit", [53, 54, 55, 56])
-def test_compressed_acquisitions_are_refused(bit: int) -> None:
+@pytest.mark.parametrize("bit", [53, 55, 56])
+def test_acquisitions_compressed_in_other_ways_are_refused_by_name(bit: int) -> None:
     header = ismrmrd.AcquisitionHeader()
     header.set_flag(bit)
     with pytest.raises(MalformedMessageError, match=f"compressed .flag {bit}.*uncompressed"):
         AcquisitionReader().read(MemoryStream(bytes(header)))
     with pytest.raises(MalformedMessageError, match="compressed"):
         written(AcquisitionWriter(), make_message(header, np.zeros((0, 0), np.complex64)))
+
+
+def test_zfp_is_refused_by_its_name() -> None:
+    header = ismrmrd.AcquisitionHeader()
+    header.set_flag(53)
+    header.set_flag(54)
+    with pytest.raises(MalformedMessageError, match="53 ZFP, 54 NHLBI"):
+        AcquisitionReader().read(MemoryStream(bytes(header)))
+
+
+def test_compressed_data_that_does_not_fit_its_header_is_refused() -> None:
+    data = written(CompressedAcquisitionWriter(8), coarse_acquisition())
+    for n_bytes, expected in ((4, "bytes .4."), (2**32 - 1, "at most")):
+        damaged = data[:342] + struct.pack("<I", n_bytes) + data[346:]
+        with pytest.raises(MalformedMessageError, match=expected):
+            read_back(AcquisitionReader(), damaged)
+    with pytest.raises(MalformedMessageError, match="values .2."):
+        read_back(AcquisitionReader(), data[:346] + struct.pack("<Q", 2) + data[354:])
+
+
+def test_samples_are_counted_before_compressed_data_is_read() -> None:
+    header = ismrmrd.AcquisitionHeader()
+    header.set_flag(54)
+    header.active_channels = header.number_of_samples = 65_535
+    with pytest.raises(LimitExceeded, match="acquisition bytes"):
+        AcquisitionReader().read(MemoryStream(bytes(header) + struct.pack("<I", 100)))
+
+
+@pytest.mark.parametrize(
+    ("bits", "tolerance"), [(0, None), (8, lambda _header: 1.0), (1, None), (32, None), (-1, None)]
+)
+def test_a_compression_that_is_none_is_refused(bits: int, tolerance: Any) -> None:
+    with pytest.raises(ConfigurationError, match="precision"):
+        CompressedAcquisitionWriter(bits, tolerance)
+
+
+def test_readouts_that_cannot_be_compressed_are_written_as_they_are() -> None:
+    message = acquisition()
+    objects(message)[1][0, 0] = np.nan
+    assert written(CompressedAcquisitionWriter(8), message) == written(AcquisitionWriter(), message)
+    without = CompressedAcquisitionWriter(tolerance=lambda _header: None)
+    assert written(without, message) == written(AcquisitionWriter(), message)
+
+
+def test_a_tolerance_may_depend_on_the_header() -> None:
+    message = acquisition(n_channels=4, n_samples=100)
+    writer = CompressedAcquisitionWriter(tolerance=lambda header: 0.001 * header.scan_counter)
+    read = read_back(AcquisitionReader(), data := written(writer, message))
+    assert len(data) < 342 + 4 + 13 + 800
+    difference = objects(read)[1] - objects(message)[1]
+    assert 0.01 < np.abs(difference.real).max() <= 0.077
 
 
 def test_other_flags_are_no_compression() -> None:

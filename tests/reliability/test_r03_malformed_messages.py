@@ -139,9 +139,12 @@ def data_cases() -> Iterator[Case]:
     yield Case("readout", READY + raw.acquisition(1), None)
     yield Case("readout of no samples", READY + raw.acquisition(1, 0, 2), None)
     yield Case("readout of no channels", READY + raw.acquisition(1, 4, 0), None)
-    for bit in (53, 54, 55, 56):
+    for bit in (53, 55, 56):
         compressed = raw.acquisition(1, flags=1 << (bit - 1))
         yield Case(f"readout compressed {bit}", READY + compressed, MalformedMessageError, "compressed")
+    for n_bytes in (0, 12, 13, 2**32 - 1):
+        compressed = raw.acquisition(1, flags=1 << 53, body=struct.pack("<I", n_bytes) + bytes(min(n_bytes, 99)))
+        yield Case(f"readout of {n_bytes} compressed bytes", READY + compressed, MalformedMessageError, "compressed")
     for samples, channels, dimensions in ((65535, 65535, 0), (65535, 257, 0), (4096, 4097, 0), (65535, 1, 65535)):
         large = raw.acquisition(1, samples, channels, trajectory_dimensions=dimensions, body=b"")
         yield Case(f"readout {samples} {channels} {dimensions}", READY + large, LimitExceeded, "acquisition")
