@@ -107,7 +107,7 @@ def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
-    """Give each test the logging of a fresh process: some configure it, and a stream that one captured is closed later."""
+    """Give each test the logging of a fresh process: some tests configure it, for a stream that is closed later."""
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     yield
