@@ -47,7 +47,8 @@ def test_images_arrive_while_the_scan_runs(tmp_path: Path, scan: Path) -> None:
     with ServerProcess("--config-dir", str(PACKAGE), "--allow", "smooth_images", environment=environment) as server:
         command = [sys.executable, EXAMPLES / "stream_scan.py", scan, "--config", "smooth.xml"]
         command += ["--port", server.port]
-        run(command, tmp_path)  # what a first scan costs, imports and plans, is not the question
+        (tmp_path / "warm").mkdir()
+        run(command, tmp_path / "warm")  # what a first scan costs, imports and plans, is not the question
         printed = run([*command, "--ms-per-readout", 10], tmp_path).splitlines()
     assert printed[-1] == "128 readouts sent, 2 images received"
     first, last = (int(number) for number in re.findall(r"^after (\d+) readouts", "\n".join(printed), re.MULTILINE))
