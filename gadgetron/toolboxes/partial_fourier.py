@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from gadgetron.toolboxes.arrays import quiet
 from gadgetron.toolboxes.fft import fft, ifft
 from gadgetron.toolboxes.kspace_filters import apply_filters, asymmetric_filter, reference_filter
-from gadgetron.toolboxes.resize import crop_centred, pad_centred
 
 __all__ = ["partial_fourier_filter", "pocs", "sampled_extent"]
 
@@ -66,7 +65,7 @@ def partial_fourier_filter(
         return asymmetric_filter(
             n, first, last, width=int(n * relative_width), density_compensation=density_compensation
         )
-    # both sides are cut: a filter for the part that is symmetric but for one side, in the middle of the axis
+    # both sides are cut: the later one as if the axis ended there
     n_sampled = last - first + 1
     at_end, at_start = 2 * (last - n // 2 + 1), 2 * (n // 2 - first + 1)
     length = max(at_end, at_start, n_sampled)
@@ -74,7 +73,9 @@ def partial_fourier_filter(
     values = asymmetric_filter(
         length, start, end, width=int(length * relative_width), density_compensation=density_compensation
     )
-    return crop_centred(values, (n,)).copy() if length > n else pad_centred(values, (n,))
+    result = np.zeros(n, np.float32)
+    result[first : last + 1] = values[start : end + 1]
+    return result
 
 
 @quiet

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from gadgetron.toolboxes import coil_maps
+from gadgetron.toolboxes.coil_maps import coil_map_inati, coil_map_inati_iterative
+from tests.gadgets.support import complex_noise, relative_difference
+
+METHODS = [coil_map_inati, coil_map_inati_iterative]
+
+
+def smooth_sensitivities(n_coils, shape):
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape), indexing="ij")
+    maps = []
+    for coil in range(n_coils):
+        angle = 2 * np.pi * coil / n_coils
+        distance = (x - np.cos(angle)) ** 2 + (y - np.sin(angle)) ** 2 + (z - (-1) ** coil) ** 2
+        maps.append(np.exp(-distance + 1j * (angle + 0.5 * x - 0.3 * y * z)))
+    maps = np.array(maps)
+    return maps / np.linalg.norm(maps, axis=0)
+
+
+def plain_inati(images, kernel, kernel_z):
+    """The definition, pixel by pixel, in double precision."""
+    n_coils, n_z, n_y, n_x = images.shape
+    halves = (kernel_z // 2 if n_z > 1 else 0, kernel // 2, kernel // 2)
+    offsets = [np.arange(-half, half + 1) for half in halves]
+    maps = np.empty(images.shape, complex)
+    for z, y, x in np.ndindex(n_z, n_y, n_x):
+        window = images[:, (z + offsets[0]) % n_z][:, :, (y + offsets[1]) % n_y][..., (x + offsets[2]) % n_x]
+        rows = window.reshape(n_coils, -1).T.astype(complex)
+        vector = rows.sum(axis=0)
+        for _ in range(4):
+            vector = vector / np.linalg.norm(vector)
+            if _ < 3:
+                vector = rows.conj().T @ (rows @ vector)
+        phase = (rows @ vector).sum()
+        maps[:, z, y, x] = vector.conj() * phase / abs(phase)
+    return maps
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 12), (1, 5, 6), (4, 9, 8)])
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_inati_is_three_power_iterations_in_periodic_neighbourhoods(shape, n_coils, rng):
+    images = complex_noise(rng, n_coils, *shape)
+    assert relative_difference(coil_map_inati(images, 5, 3), plain_inati(images, 5, 3)) < 2e-5
+
+
+def test_blocks_make_no_difference(rng, monkeypatch):
+    images = complex_noise(rng, 4, 3, 20, 16)
+    expected = coil_map_inati(images)
+    monkeypatch.setattr(coil_maps, "BLOCK_PIXELS", 60)
+    monkeypatch.setattr(coil_maps, "BLOCK_PLANES", 2)
+    assert relative_difference(coil_map_inati(images), expected) < 1e-6
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_of_noiseless_coils_combine_them_to_the_object(method):
+    shape = (1, 48, 40)
+    sensitivities = smooth_sensitivities(6, shape)
+    y, x = np.meshgrid(np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[2]), indexing="ij")
+    magnitude = 1 + 0.5 * np.cos(3 * x) * np.cos(2 * y)
+    images = (sensitivities * magnitude).astype(np.complex64)
+    maps = method(images)
+    np.testing.assert_allclose(np.linalg.norm(maps, axis=0), 1, atol=1e-5)
+    combined = np.abs((maps.conj() * images).sum(axis=0))
+    inside = (slice(None), slice(6, -6), slice(6, -6))  # neighbourhoods continue at the opposite border
+    assert relative_difference(combined[inside], np.broadcast_to(magnitude, shape)[inside]) < 0.01
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_map_of_one_coil_has_unit_norm(method, rng):
+    maps = method(complex_noise(rng, 1, 1, 16, 16))
+    np.testing.assert_allclose(np.abs(maps), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_are_zero_where_images_are_zero(method):
+    images = np.zeros((3, 1, 24, 24), np.complex64)
+    images[:, :, 10:14, 10:14] = 1
+    maps = method(images)
+    assert np.isfinite(maps).all()
+    assert not maps[:, 0, 0, 0].any()
+
+
+def test_images_are_not_changed(rng):
+    images = complex_noise(rng, 3, 1, 8, 8)
+    before = images.copy()
+    coil_map_inati(images)
+    coil_map_inati_iterative(images)
+    np.testing.assert_array_equal(images, before)
