@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.processes import ONE_THREAD, Peer, client_main, numpy_main
 
-GROUPS = ("session", "many", "empty", "pass", "framed", "parts")
+GROUPS = ("session", "many", "empty", "pass", "framed", "program", "parts")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ONE_THREAD:
         os.environ[name] = "1"
 
-    from benchmarks import framed, measures  # NumPy reads the variables when it is imported
+    from benchmarks import framed, measures, program  # NumPy reads the variables when it is imported
 
     groups = options.only or GROUPS
-    plan = measures.Plan(10, 3, 1, 16, 20) if options.quick else measures.Plan(10, 7, 3, 16, 100)
+    plan = measures.Plan(10, 3, 1, 16, 20) if options.quick else measures.Plan(10, 7, 5, 16, 100)
     rows: list[measures.Row] = []
     with ExitStack() as stack:
         measures.progress("making the data")
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "empty": ("empty sessions", lambda: measures.empty_session(plan, client)),
             "pass": ("pass-through", lambda: measures.pass_through(plan, client)),
             "framed": ("both protocols", lambda: framed.both_protocols(plan, client)),
+            "program": ("our client program", lambda: program.client_program(plan, numpy)),
             "parts": ("parts", lambda: measures.parts(plan)),
         }
         for group in groups:

@@ -1,4 +1,4 @@
-"""A client that costs next to nothing, so that it is not what is measured: it sends bytes made beforehand, and counts."""
+"""A client that costs next to nothing, so that it is not what is measured: it sends ready-made bytes, and counts."""
 
 from __future__ import annotations
 
