@@ -16,6 +16,7 @@ from gadgetron.protocol.wire import U64
 if TYPE_CHECKING:
     from gadgetron.protocol.byte_stream import Buffer, ByteStream
 
+DataEntity = Acquisition | Waveform | Image | Blob
 Entity = Handshake | Command | Acquisition | Waveform | Image | XmlHeader | ErrorReport | Blob
 
 CLASSES: dict[int, type[Entity]] = {
@@ -28,6 +29,19 @@ CLASSES: dict[int, type[Entity]] = {
     EntityType.ERROR: ErrorReport,
     EntityType.BLOB: Blob,
 }
+
+
+DATA_CLASSES: dict[int, type[DataEntity]] = {
+    EntityType.ACQUISITION: Acquisition,
+    EntityType.WAVEFORM: Waveform,
+    EntityType.IMAGE: Image,
+    EntityType.BLOB: Blob,
+}
+
+
+def read_data(stream: ByteStream, head: FrameHead) -> DataEntity:
+    """Read an entity whose type is in DATA_CLASSES; otherwise as `read_entity`."""
+    return DATA_CLASSES[head.entity_type].read(stream, head)
 
 
 def read_entity(stream: ByteStream, head: FrameHead) -> Entity:

@@ -22,6 +22,7 @@ from gadgetron.meta import parse_meta, serialize_meta
 from gadgetron.protocol.arrays import IMAGE_DATA_TYPES, IMAGE_DTYPE_NAMES
 from gadgetron.protocol.entity.control import Blob, XmlHeader
 from gadgetron.protocol.entity.data import ACQUISITION_HEADER_BYTES, Acquisition, Image, Waveform
+from gadgetron.protocol.entity.entities import DataEntity
 from gadgetron.protocol.entity.headers import (
     MAX_U32,
     acquisition_header,
@@ -35,8 +36,6 @@ from gadgetron.protocol.entity.tables import PIXEL_STORAGE, STORAGE, StorageType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-DataEntity = Acquisition | Waveform | Image | Blob
 
 COMPLEX = np.dtype("<c8")
 

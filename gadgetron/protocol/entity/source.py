@@ -17,9 +17,8 @@ from gadgetron.errors import (
 from gadgetron.limits import LIMITS, Limits
 from gadgetron.message import MessageBlock, config_message
 from gadgetron.protocol.entity.codec import EntityCodec
-from gadgetron.protocol.entity.control import Blob, Command, ErrorReport, Handshake, XmlHeader
-from gadgetron.protocol.entity.data import Acquisition, Image, Waveform
-from gadgetron.protocol.entity.entities import read_entity
+from gadgetron.protocol.entity.control import Command, ErrorReport, Handshake, XmlHeader
+from gadgetron.protocol.entity.entities import read_data, read_entity
 from gadgetron.protocol.entity.frames import FrameHead, FrameLimits, read_frame_head
 from gadgetron.protocol.entity.messages import FORMS, has_entity_form, to_message
 from gadgetron.protocol.entity.streams import InputStreams, OutputStreams, check_manifest
@@ -108,9 +107,7 @@ class EntitySource(StreamSource):
                     if not is_streaming:
                         self._get_ready_for_data(controller)
                         is_streaming = True
-                    entity = read_entity(stream, head)
-                    if isinstance(entity, Acquisition | Image | Waveform | Blob):
-                        batch.append(to_message(entity, limits))
+                    batch.append(to_message(read_data(stream, head), limits))
                     if len(batch) >= max_batch:
                         hand_over()
                     continue
