@@ -156,23 +156,44 @@ def test_half_of_a_message_id_ends_with_the_frame_deadline(make_pair: Callable[.
         pair.stream.read_frame_start(2)
 
 
-def test_a_byte_now_and_then_does_not_move_the_frame_deadline() -> None:
-    """The clock is the number of deadlines asked for: every byte comes one second after the last."""
+class Trickle(ByteStream):
+    """Every byte takes a second, of a clock of its own."""
 
-    class Trickle(ByteStream):
-        def __init__(self) -> None:
-            super().__init__()
-            self.deadlines: list[float] = []
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.deadlines: list[float] = []
 
-        def _receive_into(self, view: memoryview, deadline: float) -> int:
-            self.deadlines.append(deadline)
-            view[:1] = b"x"
-            return 1
+    def clock(self) -> float:
+        return self.now
 
+    def _receive_into(self, view: memoryview, deadline: float) -> int:
+        self.now += 1.0
+        self.deadlines.append(deadline)
+        view[:1] = b"x"
+        return 1
+
+
+def test_a_byte_now_and_then_does_not_move_the_frame_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Trickle()
+    monkeypatch.setattr("gadgetron.protocol.byte_stream.monotonic", stream.clock)
     stream.read_frame_start(2)
-    stream.read_exactly(50)
-    assert max(stream.deadlines[1:]) - min(stream.deadlines[1:]) <= LIMITS.frame_deadline_s_per_mib
+    stream.read_exactly(20)
+    stream.read_exactly(30)
+    between, *inside = stream.deadlines
+    assert between == LIMITS.idle_between_frames_s
+    assert min(inside) == pytest.approx(1.0 + LIMITS.frame_deadline_s, abs=0.001)
+    assert max(inside) == pytest.approx(1.0 + LIMITS.frame_deadline_s, abs=0.001)
+
+
+def test_every_message_has_a_frame_deadline_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Trickle()
+    monkeypatch.setattr("gadgetron.protocol.byte_stream.monotonic", stream.clock)
+    for _ in range(3):
+        stream.read_frame_start(2)
+        stream.read_exactly(8)
+    inside = [deadline for deadline in stream.deadlines if deadline < LIMITS.idle_between_frames_s]
+    assert sorted({round(deadline - LIMITS.frame_deadline_s) for deadline in inside}) == [1, 11, 21]
 
 
 def test_a_phase_deadline_bounds_every_wait(make_pair: Callable[..., Pair]) -> None:

@@ -288,6 +288,51 @@ def test_a_thread_safe_class_does_process_several_at_once() -> None:
     assert values(run_gadget(Meets(threads=3), numbers(3))) == [0, 1, 2]
 
 
+def test_a_thread_that_waits_for_its_turn_wakes_when_the_one_before_it_fails() -> None:
+    second_is_done = threading.Event()
+
+    class FirstFails(Gadget):
+        thread_safe = True
+
+        def process_many(self, messages: Sequence[MessageBlock]) -> None:
+            if values(messages)[0] == 0:
+                assert second_is_done.wait(GUARD_S)
+                raise ValueError("as the test wants it")
+            self.put_next(messages[0])
+            second_is_done.set()  # and then it waits for its turn, which never comes
+
+    with pytest.raises(GadgetError, match="as the test wants it"):
+        run_gadget(FirstFails(threads=2), numbers(2))
+
+
+def test_the_close_hook_runs_after_an_abort_only_when_no_thread_is_inside() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    class OneIsInside(Gadget):
+        thread_safe = True
+
+        def process(self, message: MessageBlock) -> None:
+            entered.set()
+            assert go_on.wait(GUARD_S)
+            order.append("process")
+
+        def close(self, flags: int) -> None:
+            order.append("close")
+
+    gadget = OneIsInside(threads=3)
+    stream = Stream([gadget], EndGadget(lambda _messages: None, lambda: None))
+    stream.open()
+    stream.putq(MessageBlock())
+    assert entered.wait(GUARD_S)
+    stream.abort()
+    for thread in gadget.running_threads:
+        thread.join(0.05)  # the two that are not inside end
+    go_on.set()
+    assert stream.wait(GUARD_S)
+    assert order == ["process", "close"]
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_output_ready_keeps_the_order_too(threads: int) -> None:
     class Sends(Gadget):

@@ -175,6 +175,18 @@ def test_get_many_stops_before_parameters_and_the_end() -> None:
     assert kinds == [["DATA", "DATA"], ["CONFIG"], ["DATA"], ["CLOSE"]]
 
 
+def test_a_batch_of_messages_wakes_as_many_consumers_as_there_is_work_for() -> None:
+    """None of them waits until another one is done."""
+    inbox = MessageQueue()
+    threads = [in_thread(lambda: inbox.get_many(1)) for _ in range(4)]
+    wait_until_waiting(inbox, "_waiting_getters", 4)
+    inbox.put_many([data(number) for number in range(4)])
+    for thread, _ in threads:
+        thread.join(GUARD_S)
+    taken = [outcome[0] for _, outcome in threads if outcome]
+    assert sorted(number_of(batch[0]) for batch in taken if isinstance(batch, list)) == [0, 1, 2, 3]
+
+
 def test_parameters_wait_until_every_batch_before_them_is_done() -> None:
     inbox = MessageQueue()
     inbox.put_many([data(1), data(2), config_message(b"<a/>"), data(3)])

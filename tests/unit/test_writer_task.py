@@ -198,6 +198,19 @@ def test_a_disk_that_is_full_fails_who_puts(make_writer: MakeWriter) -> None:
 
 
 @pytest.mark.parametrize("text", ["bad", "half"])
+def test_a_message_that_cannot_be_put_on_disk_leaves_no_empty_file(make_writer: MakeWriter, text: str) -> None:
+    stream = GatedStream()
+    writer = make_writer(stream, writer_queue_bytes=1000)
+    writer.task.put_many([output("first", 900)])
+    with pytest.raises(KeyError):
+        writer.task.put_many([output(text, 900)])
+    stream.gate.set()
+    writer.task.finish(None)
+    assert writer.lines() == ["first", "CLOSE"]
+    assert not writer.failures
+
+
+@pytest.mark.parametrize("text", ["bad", "half"])
 def test_a_message_that_cannot_be_put_on_disk_leaves_nothing_of_itself(make_writer: MakeWriter, text: str) -> None:
     stream = GatedStream()
     writer = make_writer(stream, writer_queue_bytes=1000)
