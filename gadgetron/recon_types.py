@@ -6,6 +6,8 @@ Gadgetron writes [E0, E1, E2, CHA, N, S, LOC]. Names without the C++ trailing un
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,6 +30,8 @@ from gadgetron.acquisition import (
 )
 from gadgetron.message_types import Array
 
+POLL_S = 0.1
+
 __all__ = [
     "COUNTERS",
     "FLAGS_NOT_IMAGING",
@@ -41,6 +45,7 @@ __all__ = [
     "AcquisitionBucket",
     "AcquisitionBucketStats",
     "AcquisitionFields",
+    "CalibrationResult",
     "ImageArray",
     "ReconBit",
     "ReconBuffer",
@@ -233,12 +238,44 @@ class ReconBuffer:
         return lines[acquired_e2[nearest], acquired_e1[nearest]]
 
 
+class CalibrationResult:
+    """What a reconstruction computes from calibration data, for all recon data that is to use the same.
+
+    The gadget that prepares calibration data gives each its own, and later recon data without calibration data that of
+    the last. So several threads can reconstruct at once: who has the calibration data sets the result, the others wait.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = threading.Event()
+        self._value: object = None
+
+    def set(self, value: object) -> None:
+        """Set the result; None if it could not be computed, and the session is failing."""
+        self._value = value
+        self._is_set.set()
+
+    def wait(self, should_stop: Callable[[], bool]) -> Any:
+        """Give the result; None if there is none, or if the session ends before there is.
+
+        Who computes it took its recon data before. It may yet never be computed, if that thread fails first: so the
+        session's end is looked for while waiting.
+        """
+        while not self._is_set.wait(POLL_S):
+            if should_stop():
+                return None
+        return self._value
+
+
 @dataclass(slots=True)
 class ReconBit:
-    """Imaging data and calibration data of one encoding space; either may be absent."""
+    """Imaging data and calibration data of one encoding space; either may be absent.
+
+    `calibration` is there once calibration data was prepared, for this bit or for one before it.
+    """
 
     data: ReconBuffer | None = None
     reference: ReconBuffer | None = None
+    calibration: CalibrationResult | None = None
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,10 +176,10 @@ def _solve(
         raise CalibrationError("calibration data is zero, or not finite")
     normal = normal + regularization * mean * np.eye(len(normal))
     try:
-        weights: NDArray[np.complex128] = solve(normal, right, assume_a="pos", check_finite=False)
+        weights: Any = solve(normal, right, assume_a="pos", check_finite=False)
     except np.linalg.LinAlgError:  # hardly any regularization, and hardly any noise
         weights = np.linalg.lstsq(normal, right, rcond=SINGLE_PRECISION)[0]
-    return weights
+    return np.asarray(weights, np.complex128)
 
 
 def _as_convolution(

@@ -25,7 +25,7 @@ IMAGE_AXES = (-3, -2, -1)
 class GenericReconGadget(Gadget1[ReconData]):
     """Base of the generic Cartesian reconstructions: subclasses reconstruct one encoding space at a time.
 
-    Takes recon data, emits image arrays, numbered and with meta attributes.
+    Takes recon data, emits image arrays, numbered and with meta attributes. `reconstruct` keeps nothing between calls.
     """
 
     image_series = Property(0, doc="series number; images have this plus the number of the encoding space plus 1")
@@ -37,6 +37,7 @@ class GenericReconGadget(Gadget1[ReconData]):
     time_tick = Property(2.5, doc="accepted for old configurations; has no effect [ms]")
 
     emits = ((ImageArray,),)
+    thread_safe = True
 
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
@@ -69,6 +70,8 @@ class GenericReconGadget(Gadget1[ReconData]):
             bit = bits.pop()
             if bit.data is not None and bit.data.data.size:
                 self.reconstruct(bit, bit.data, space, recon_data.waveforms)
+            elif bit.reference is not None and bit.calibration is not None:
+                bit.calibration.set(None)
 
     @abstractmethod
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gadgetron.errors import MalformedMessageError
-from gadgetron.image_arrays import ROLE_GFACTOR, ROLE_IMAGE, ROLE_SNR_MAP, describe_images, part_of, slice_of
+from gadgetron.image_arrays import ROLE_GFACTOR, ROLE_IMAGE, ROLE_SNR_MAP, describe_images, part_of
 from gadgetron.message import Array
 from gadgetron.parallel_imaging import Acceleration, acceleration_of
 from gadgetron.properties import Property
@@ -68,18 +68,19 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         0, doc="number of channels to reconstruct; 0 leaves that to the threshold", minimum=0
     )
 
-    def __init__(self, name: str = "", **properties: object) -> None:
-        super().__init__(name, **properties)
-        self._coefficients: dict[tuple[int, int], _Coefficients] = {}
-
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
         """Reconstruct one encoding space."""
         acceleration = acceleration_of(self.encoding(space))
-        key = (space, slice_of(data))
         reference, bit.reference = bit.reference, None
+        coefficients: _Coefficients | None = None
         if reference is not None:
-            self._coefficients[key] = self._calibrate(reference, data, acceleration, space)
-        coefficients = self._coefficients.get(key)
+            try:
+                coefficients = self._calibrate(reference, data, acceleration, space)
+            finally:
+                if bit.calibration is not None:
+                    bit.calibration.set(coefficients)
+        elif bit.calibration is not None:
+            coefficients = bit.calibration.wait(lambda: self.inbox.is_closed)
         if coefficients is None or coefficients.unmixing.shape[-3:] != data.data.shape[-3:]:
             raise MalformedMessageError(
                 f"no calibration data for a matrix of {data.data.shape[:-4:-1]} in encoding space {space}: a "

@@ -13,7 +13,7 @@ from gadgetron.image_arrays import slice_of
 from gadgetron.message import Container, ParametersMessage
 from gadgetron.parallel_imaging import Acceleration, acceleration_of
 from gadgetron.properties import Property
-from gadgetron.recon_types import ReconBit, ReconBuffer, ReconData, SamplingLimit
+from gadgetron.recon_types import CalibrationResult, ReconBit, ReconBuffer, ReconData, SamplingLimit
 from gadgetron.toolboxes.reference import average_lines, sampled_lines, sampled_range
 
 
@@ -44,7 +44,7 @@ class GenericReconCartesianReferencePrepGadget(Gadget1[ReconData]):
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
         self._header: IsmrmrdHeader | None = None
-        self._prepared: set[tuple[int, int]] = set()
+        self._results: dict[tuple[int, int], CalibrationResult] = {}  # by encoding space and slice
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Remember the encodings."""
@@ -60,12 +60,14 @@ class GenericReconCartesianReferencePrepGadget(Gadget1[ReconData]):
             if source is None:
                 continue
             key = (space, slice_of(source))
-            if key in self._prepared and not self.prepare_ref_always:
+            if key in self._results and not self.prepare_ref_always:
                 bit.reference = None
-                continue
-            self._fill_into_data(bit, acceleration)
-            bit.reference = self._prepare(source, acceleration)
-            self._prepared.add(key)
+            else:
+                self._fill_into_data(bit, acceleration)
+                bit.reference = self._prepare(source, acceleration)
+                if bit.reference is not None:
+                    self._results[key] = CalibrationResult()
+            bit.calibration = self._results.get(key)
         self.put_next(message)
 
     def _fill_into_data(self, bit: ReconBit, acceleration: Acceleration) -> None:
