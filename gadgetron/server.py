@@ -26,6 +26,7 @@ from gadgetron.writer_task import WriterTask
 log = structlog.get_logger()
 
 REFUSAL_LINGER_S = 0.5
+REFUSAL_PATIENCE_S = 0.05  # for the first bytes of a client that is refused: one of the framed protocol begins at once
 MAX_REFUSALS = 16
 FULL_PAUSE_S = 0.5  # when the operating system has no descriptor left
 
@@ -296,7 +297,7 @@ class GadgetServerAcceptor:
 
         def refuse() -> None:
             try:
-                _refuse(stream, ServerBusy("too many connections; try again later"))
+                _refuse(stream, ServerBusy("too many connections; try again later"), REFUSAL_PATIENCE_S)
                 StreamSource(stream, limits).finish()
             finally:
                 with self._lock:
@@ -315,8 +316,8 @@ class GadgetServerAcceptor:
             raise
 
 
-def _refuse(stream: SocketStream, error: GadgetronError) -> None:
-    codec = refusing_codec(stream)
+def _refuse(stream: SocketStream, error: GadgetronError, patience_s: float = 0.0) -> None:
+    codec = refusing_codec(stream, patience_s)
     try:
         codec.write_error(stream, error)
         codec.write_close(stream)

@@ -137,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output_fd = os.dup(1)
         os.dup2(2, 1)
     configure_logging(level, as_json=options.log_json)
+    if options.from_stream and options.protocol == Protocols.ENTITY.value:
+        parser.error("--from_stream reads and writes the classic protocol: leave --protocol out")
     if options.parameter and not options.from_stream:
         parser.error("--parameter needs --from_stream")
     try:

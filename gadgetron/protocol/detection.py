@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SIZE_PATIENCE_S = 0.5  # from one byte of a frame's size to the next
-REFUSAL_PATIENCE_S = 0.05  # for the first bytes of a peer that is refused: whoever is framed begins at once
 
 
 class Protocols(Enum):
@@ -59,7 +58,8 @@ def is_framed(stream: ByteStream) -> bool:
     phase_deadline = stream.phase_deadline
     try:
         for n_bytes in range(3, SIZE_BYTES + 1):
-            stream.phase_deadline = monotonic() + SIZE_PATIENCE_S
+            deadline = monotonic() + SIZE_PATIENCE_S
+            stream.phase_deadline = deadline if phase_deadline is None else min(deadline, phase_deadline)
             start = stream.peek(n_bytes)
             if start is None or start[-1]:
                 return False
@@ -137,9 +137,9 @@ class DetectingSource(StreamSource):
             raise UnexpectedMessageError(f"this port serves the {self._protocols.value} protocol only")
 
 
-def refusing_codec(stream: ByteStream, limits: Limits = LIMITS) -> ClassicCodec | EntityCodec:
-    """Give what tells a peer, in its own protocol, that it is refused; as far as that can be seen without waiting."""
-    stream.phase_deadline = monotonic() + REFUSAL_PATIENCE_S
+def refusing_codec(stream: ByteStream, patience_s: float, limits: Limits = LIMITS) -> ClassicCodec | EntityCodec:
+    """Give what tells a peer, in its own protocol, that it is refused; as far as that can be seen within a time."""
+    stream.phase_deadline = monotonic() + patience_s
     try:
         if not is_framed(stream):
             return ClassicCodec()

@@ -391,6 +391,32 @@ def test_only_the_handshake_has_a_deadline() -> None:
             assert patient.read_reply().types == [framed.ACQUISITION, framed.COMMAND]
 
 
+@pytest.mark.slow
+def test_who_sends_everything_before_reading_anything_gets_everything() -> None:
+    with (
+        InProcessServer(writer_queue_bytes=64 * 1024) as server,
+        FramedClient(server.port, receive_buffer=4096) as client,
+    ):
+        client.send(framed.handshake(), framed.config_file(b"pass_through.xml"), XML)
+        for number in range(100):
+            client.send(framed.acquisition(number, 1024, 16), framed.waveform([number]))
+        client.send(framed.stop())
+        reply = client.read_reply()
+        assert reply.is_complete
+        counters = [struct.unpack_from("<I", one.body, 16)[0] for one in reply.of(framed.ACQUISITION)]
+        assert counters == list(range(100))
+        assert len(reply.of(framed.WAVEFORM)) == 100
+        assert server.records.of("output.spilling")
+
+
+@pytest.mark.slow
+def test_a_frame_that_is_not_completed_has_a_deadline() -> None:
+    with InProcessServer(frame_deadline_s=0.2) as server, FramedClient(server.port) as client:
+        client.send(framed.handshake(), framed.config_file(b"pass_through.xml"), XML)
+        client.socket.sendall(framed.frame(framed.acquisition())[:100])
+        assert "did not complete" in client.read_reply().error[4]
+
+
 # One port
 
 
