@@ -7,6 +7,7 @@ Maps have unit norm over the coils, and carry the phase of the coils relative to
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,17 @@ from gadgetron.toolboxes.arrays import empty_aligned, quiet
 __all__ = ["coil_map_inati", "coil_map_inati_iterative"]
 
 POWER_ITERATIONS = 3
-BLOCK_PIXELS = 1 << 12  # what is worked on at a time: stays in the cache
-BLOCK_PLANES = 8
+BLOCK = (4, 16, 256)  # pixels along z, y, x that are worked on at a time: stays in the cache
+ROWS = 2  # of the covariance matrix that are worked on at a time
 
 
 @quiet
-def coil_map_inati(images: NDArray[np.complex64], kernel: int = 7, kernel_z: int = 5) -> NDArray[np.complex64]:
+def coil_map_inati(
+    images: NDArray[np.complex64], kernel: int = 7, kernel_z: int = 5, iterations: int = POWER_ITERATIONS
+) -> NDArray[np.complex64]:
     """Estimate coil maps from the local covariance of the coils (the method of Inati).
 
-    At each pixel the neighbourhood's covariance matrix C of the coils is formed; three power iterations that begin with
+    At each pixel the neighbourhood's covariance matrix C of the coils is formed; a few power iterations that begin with
     the neighbourhood's sum find its main eigenvector v. The map is conj(v), with the phase of what v combines the
     neighbourhood to.
 
@@ -35,6 +38,8 @@ def coil_map_inati(images: NDArray[np.complex64], kernel: int = 7, kernel_z: int
     kernel, kernel_z
         Edge lengths of the neighbourhood along x and y, and along z; even ones are made odd. One slice has no
         neighbours along z. Neighbourhoods continue at the opposite border.
+    iterations
+        Number of power iterations.
 
     Returns
     -------
@@ -47,18 +52,19 @@ def coil_map_inati(images: NDArray[np.complex64], kernel: int = 7, kernel_z: int
     """
     _, n_z, n_y, n_x = images.shape
     widths = (kernel_z | 1 if n_z > 1 else 1, kernel | 1, kernel | 1)
-    halves = tuple(width // 2 for width in widths)
+    continued = images
+    for axis, width in enumerate(widths, start=1):
+        continued = _continued(continued, width // 2, axis)
     maps = np.empty_like(images)
     scratch = _Scratch()
-    n_planes = min(n_z, BLOCK_PLANES)
-    n_rows = max(1, min(n_y, BLOCK_PIXELS // (n_planes * n_x)))
-    continued = images
-    for axis, half in enumerate(halves, start=1):
-        continued = _continued(continued, half, axis)
-    for z in range(0, n_z, n_planes):
-        for y in range(0, n_y, n_rows):
-            block = continued[:, z : z + n_planes + 2 * halves[0], y : y + n_rows + 2 * halves[1]]
-            maps[:, z : z + n_planes, y : y + n_rows] = _block_maps(np.ascontiguousarray(block), widths, scratch)
+    sizes = [min(n, size) for n, size in zip((n_z, n_y, n_x), BLOCK, strict=True)]
+    for z, y, x in product(*(range(0, n, size) for n, size in zip((n_z, n_y, n_x), sizes, strict=True))):
+        inner = (slice(None), slice(z, z + sizes[0]), slice(y, y + sizes[1]), slice(x, x + sizes[2]))
+        outer = tuple(
+            slice(start, start + size + width - 1) for start, size, width in zip((z, y, x), sizes, widths, strict=True)
+        )
+        block = np.ascontiguousarray(continued[(slice(None), *outer)])
+        maps[inner] = _block_maps(block, widths, iterations, scratch)
     return maps
 
 
@@ -88,83 +94,104 @@ class _Scratch:
         return buffer[:n].reshape(shape)
 
 
-def _block_maps(block: NDArray[np.complex64], widths: tuple[int, int, int], scratch: _Scratch) -> NDArray[np.complex64]:
-    """Estimate the maps of a block of images (coils, z, y, x), which has its neighbours around it."""
-    n_coils = len(block)
-    sums = _box_sum(block, widths, scratch).copy()
-    shape = sums.shape[1:]
-    covariance = scratch.take("covariance", (n_coils, n_coils, *shape))
-    conjugate = np.conjugate(block, out=scratch.take("conjugate", block.shape))
-    for i in range(n_coils):
-        products = scratch.take("products", (n_coils - i, *block.shape[1:]))
-        np.multiply(conjugate[i], block[i:], out=products)
-        _box_sum(products, widths, scratch, out=covariance[i, i:])
-        np.conjugate(covariance[i, i + 1 :], out=covariance[i + 1 :, i])
+def _block_maps(
+    block: NDArray[np.complex64], widths: tuple[int, int, int], iterations: int, scratch: _Scratch
+) -> NDArray[np.complex64]:
+    """Estimate the maps of a block of images (coils, z, y, x), which has its neighbours around it.
+
+    The last three axes are one here: a neighbour is a fixed distance away. What lies where rows meet is computed in
+    vain, which costs less than short rows.
+    """
+    n_coils, *outer = block.shape
+    coils = block.reshape(n_coils, -1)
+    window = _Window(widths, (outer[1] * outer[2], outer[2], 1))
+    n = coils.shape[1] - window.reach
+    sums = window.sum(coils, scratch, np.empty((n_coils, n), np.complex64))
+    covariance = scratch.take("covariance", (n_coils, n_coils, n))
+    conjugate = np.conjugate(coils, out=scratch.take("conjugate", coils.shape))
+    for i in range(0, n_coils, ROWS):
+        n_rows = min(ROWS, n_coils - i)
+        products = scratch.take("products", (n_rows, n_coils - i, coils.shape[1]))
+        np.multiply(conjugate[i : i + n_rows, np.newaxis], coils[i:], out=products)
+        window.sum(products, scratch, covariance[i : i + n_rows, i:])
+        np.conjugate(
+            covariance[i : i + n_rows, i + n_rows :].swapaxes(0, 1), out=covariance[i + n_rows :, i : i + n_rows]
+        )
     vector = _normalised(sums.copy())
-    products = scratch.take("products", sums.shape)
-    product = scratch.take("product", sums.shape)
-    for _ in range(POWER_ITERATIONS):
-        for i in range(n_coils):
-            np.multiply(covariance[i], vector, out=products)
-            np.add.reduce(products, axis=0, out=product[i])
-        vector[...] = product
-        _normalised(vector)
-    phase = np.add.reduce(np.multiply(sums, vector, out=products), axis=0)
+    products = scratch.take("products", (ROWS, n_coils, n))
+    image = scratch.take("image", sums.shape)
+    for _ in range(iterations):
+        for i in range(0, n_coils, ROWS):
+            rows = np.multiply(covariance[i : i + ROWS], vector, out=products[: n_coils - i])
+            np.add.reduce(rows, axis=1, out=image[i : i + ROWS])
+        vector, image = _normalised(image), vector
+    phase = np.add.reduce(sums * vector, axis=0)
     magnitude = np.abs(phase)
     phase = np.divide(phase, magnitude, out=np.zeros_like(phase), where=magnitude > 0)
-    np.conjugate(vector, out=vector)
-    vector *= phase
-    return vector
+    maps = scratch.take("conjugate", (n_coils, math.prod(outer)))
+    np.multiply(np.conjugate(vector, out=vector), phase, out=maps[:, :n])
+    inner = tuple(slice(0, n_outer - width + 1) for n_outer, width in zip(outer, widths, strict=True))
+    return maps.reshape(n_coils, *outer)[(slice(None), *inner)]
 
 
 def _normalised(vector: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Give a vector (coils, z, y, x) unit norm at each pixel, in place; zero stays zero."""
-    parts = vector.view(np.float32)
-    power = np.square(parts).sum(axis=0)
-    norm = np.sqrt(power[..., 0::2] + power[..., 1::2])
+    """Give a vector (coils, pixels) unit norm at each pixel, in place; zero stays zero."""
+    power = np.square(vector.view(np.float32)).sum(axis=0)
+    norm = np.sqrt(power[0::2] + power[1::2])
     vector *= np.divide(np.float32(1.0), norm, out=np.zeros_like(norm), where=norm > 0)
     return vector
 
 
-def _box_sum(
-    values: NDArray[np.complex64],
-    widths: tuple[int, int, int],
-    scratch: _Scratch,
-    *,
-    out: NDArray[np.complex64] | None = None,
+class _Window:
+    """Sums over neighbourhoods of arrays whose last axis holds several axes.
+
+    Parameters
+    ----------
+    widths
+        Edge lengths of the neighbourhood, odd.
+    strides
+        Distance of neighbours along each of its axes.
+
+    Attributes
+    ----------
+    reach
+        By how much the last axis gets shorter.
+    """
+
+    def __init__(self, widths: tuple[int, int, int], strides: tuple[int, int, int]) -> None:
+        self._edges = [(width, stride) for width, stride in zip(widths, strides, strict=True) if width > 1]
+        self.reach = sum((width - 1) * stride for width, stride in self._edges)
+
+    def sum(
+        self, values: NDArray[np.complex64], scratch: _Scratch, out: NDArray[np.complex64]
+    ) -> NDArray[np.complex64]:
+        """Sum over neighbourhoods that begin at each position, into out."""
+        if not self._edges:
+            out[...] = values
+        for i, (width, stride) in enumerate(self._edges):
+            n_out = values.shape[-1] - (width - 1) * stride
+            is_last = i == len(self._edges) - 1
+            target = out if is_last else scratch.take(f"sum {i}", (*values.shape[:-1], n_out))
+            values = _sum_neighbours(values, width, stride, scratch, target)
+        return out
+
+
+def _sum_neighbours(
+    values: NDArray[np.complex64], width: int, stride: int, scratch: _Scratch, out: NDArray[np.complex64]
 ) -> NDArray[np.complex64]:
-    """Sum over neighbourhoods along the last three axes, each of which gets shorter by its width - 1."""
-    last = max((axis for axis, width in enumerate(widths) if width > 1), default=-1)
-    if last < 0 and out is not None:
-        out[...] = values
-    for axis, width in enumerate(widths):
-        if width > 1:
-            shape = list(values.shape)
-            shape[axis + 1] -= width - 1
-            target = out if axis == last and out is not None else scratch.take(f"sum {axis}", tuple(shape))
-            values = _window_sum(values, width, axis + 1, scratch, target)
-    return values
-
-
-def _window_sum(
-    values: NDArray[np.complex64], width: int, axis: int, scratch: _Scratch, out: NDArray[np.complex64]
-) -> NDArray[np.complex64]:
-    """Sum `width` (odd, above 1) neighbours along an axis: by doubling, nothing is ever subtracted."""
-    n_out = out.shape[axis]
-
-    def cut(array: NDArray[np.complex64], start: int, n: int) -> NDArray[np.complex64]:
-        return array[(slice(None),) * axis + (slice(start, start + n),)]
-
-    total = cut(values, 0, n_out)
+    """Sum `width` (odd, above 1) neighbours: by doubling, nothing is ever subtracted."""
+    n_out = out.shape[-1]
+    total = values[..., :n_out]
     block, start, n_summed, slots = values, 1, 1, ["even", "odd"]
     while 2 * n_summed <= width:
-        n = block.shape[axis] - n_summed
-        doubled = scratch.take(slots[0], (*values.shape[:axis], n, *values.shape[axis + 1 :]))
-        block = np.add(cut(block, 0, n), cut(block, n_summed, n), out=doubled)
+        n = block.shape[-1] - n_summed * stride
+        doubled = scratch.take(slots[0], (*values.shape[:-1], n))
+        block = np.add(block[..., :n], block[..., n_summed * stride :], out=doubled)
         slots.reverse()
         n_summed *= 2
         if width & n_summed:
-            total = np.add(total, cut(block, start, n_out), out=out)
+            first = start * stride
+            total = np.add(total, block[..., first : first + n_out], out=out)
             start += n_summed
     return total
 
@@ -198,11 +225,15 @@ def coil_map_inati_iterative(
     combined = np.einsum("c,c...->...", weights.conj(), images)
     maps = np.zeros_like(images)
     scratch = _Scratch()
+    rows = [n + width - 1 for n, width in zip(images.shape[1:], widths, strict=True)]
+    window = _Window(widths, (rows[1] * rows[2], rows[2], 1))
     for _ in range(n_iterations):
         previous = combined
         for image, out in zip(images, maps, strict=True):
-            smooth = _box_sum(np.pad(image * combined.conj(), padding)[np.newaxis], widths, scratch)[0]
-            np.multiply(smooth, scale, out=out)
+            padded = np.pad(image * combined.conj(), padding)
+            smooth = scratch.take("smooth", padded.shape)
+            window.sum(padded.ravel(), scratch, smooth.ravel()[: padded.size - window.reach])
+            np.multiply(smooth[tuple(slice(0, n) for n in out.shape)], scale, out=out)
         norm = np.sqrt((np.abs(maps) ** 2).sum(axis=0))
         maps *= np.divide(np.float32(1.0), norm, out=np.zeros_like(norm), where=norm > 0)
         combined = (images * maps.conj()).sum(axis=0)

@@ -48,8 +48,7 @@ def test_inati_is_three_power_iterations_in_periodic_neighbourhoods(shape, n_coi
 def test_blocks_make_no_difference(rng, monkeypatch):
     images = complex_noise(rng, 4, 3, 20, 16)
     expected = coil_map_inati(images)
-    monkeypatch.setattr(coil_maps, "BLOCK_PIXELS", 60)
-    monkeypatch.setattr(coil_maps, "BLOCK_PLANES", 2)
+    monkeypatch.setattr(coil_maps, "BLOCK", (2, 7, 5))
     assert relative_difference(coil_map_inati(images), expected) < 1e-6
 
 
