@@ -7,20 +7,19 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from time import perf_counter
 
 import structlog
 
 from gadgetron.environment import Environment
 from gadgetron.errors import GadgetronError
 
-__all__ = ["WarmUp", "tune_process", "warm_up"]
+__all__ = ["PlanAhead", "tune_process", "warm_up"]
 
 log = structlog.get_logger()
 
 CONFIGURATION = "default.xml"
 MATRIX = 256
-N_COILS = (16, 32, 8)  # plans for readouts depend on the number of coils; any other number is planned when it comes
+N_COILS = 16  # a plan for readouts is for one number of coils; others are planned when they come
 
 M_ARENA_MAX = -8  # of <malloc.h>
 MAX_ARENAS = 2
@@ -43,59 +42,33 @@ def tune_process() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def warm_up(environment: Environment, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Do what the first session of default.xml would have to wait for.
+def warm_up(environment: Environment) -> None:
+    """Import and compile what sessions of the stock chain need, before the first client can connect.
 
     Parameters
     ----------
     environment
         What sessions share; its loader and configurations are used, no chain is started.
-    should_stop
-        Asked between steps, each of which takes up to half a second.
     """
-    began = perf_counter()
-    try:
-        for step in _steps(environment):
-            if should_stop():
-                return
-            step()
-    except GadgetronError as error:  # a site's own default.xml may be broken: who asks for it is told
-        log.warning("server.warm_up_failed", error=str(error))
-        return
-    if not environment.admission.active:
-        gc.collect()
-        gc.freeze()  # what is here now stays: the collector need not look at it again
-    log.debug("server.warm", duration_s=round(perf_counter() - began, 3))
-
-
-def _steps(environment: Environment) -> Iterator[Callable[[], object]]:
     from gadgetron.chain import build_chain
     from gadgetron.configuration.schema import preload
     from gadgetron.configuration.search import load_configuration
 
-    yield preload
-    yield lambda: build_chain(load_configuration(CONFIGURATION, environment.search), environment)
-
-    import numpy as np
-
-    from gadgetron.toolboxes.coils import rss_image
-    from gadgetron.toolboxes.readout import crop_readouts
-
-    yield lambda: rss_image(np.zeros((1, 1, MATRIX, MATRIX), np.complex64))
-    for n_coils in N_COILS:
-        readouts = [np.zeros((n_coils, 2 * MATRIX), np.complex64)] * 16
-        yield partial(crop_readouts, readouts, MATRIX)
-        yield partial(crop_readouts, readouts[:1], MATRIX)
+    preload()
+    try:
+        build_chain(load_configuration(CONFIGURATION, environment.search), environment)
+    except GadgetronError as error:  # a site's own default.xml may be broken: who asks for it is told
+        log.warning("server.warm_up_failed", error=str(error))
+    gc.collect()
+    gc.freeze()  # what is here now stays: the collector need not look at it again
 
 
-class WarmUp:
-    """A warm-up in a thread of its own, so that the server can be reached meanwhile."""
+class PlanAhead:
+    """Planning of the usual transforms, in a thread of its own: the server can be reached meanwhile."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self) -> None:
         self._is_ending = threading.Event()
-        self._thread = threading.Thread(
-            target=warm_up, args=(environment, self._is_ending.is_set), name="warm-up", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="plan-ahead", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -106,3 +79,21 @@ class WarmUp:
         self._is_ending.set()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def _run(self) -> None:
+        for plan in _usual_transforms():
+            if self._is_ending.is_set():
+                return
+            plan()
+
+
+def _usual_transforms() -> Iterator[Callable[[], object]]:
+    import numpy as np
+
+    from gadgetron.toolboxes.coils import rss_image
+    from gadgetron.toolboxes.readout import crop_readouts
+
+    readouts = [np.zeros((N_COILS, 2 * MATRIX), np.complex64)] * 16
+    yield partial(crop_readouts, readouts, MATRIX)
+    yield partial(rss_image, np.zeros((1, 1, MATRIX, MATRIX), np.complex64))
+    yield partial(crop_readouts, readouts[:1], MATRIX)

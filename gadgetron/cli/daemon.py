@@ -25,7 +25,7 @@ from gadgetron.loader import Loader
 from gadgetron.log import LEVELS, configure_logging
 from gadgetron.protocol.detection import Protocols
 from gadgetron.server import GadgetServerAcceptor
-from gadgetron.warm_up import WarmUp, tune_process
+from gadgetron.warm_up import PlanAhead, tune_process, warm_up
 
 log = structlog.get_logger()
 
@@ -212,6 +212,7 @@ def _serve(
     for notice in global_configuration.notices:
         log.warning("configuration.notice", text=notice)
     tune_process()
+    warm_up(environment)
     acceptor = GadgetServerAcceptor(environment, host, port, Protocols(options.protocol))
     return _run_until_signal(acceptor, options.port_file)
 
@@ -259,8 +260,8 @@ def _run_until_signal(acceptor: GadgetServerAcceptor, port_file: Path | None) ->
         temporary = port_file.with_name(port_file.name + ".part")
         temporary.write_text(f"{acceptor.port}\n")
         temporary.replace(port_file)
-    warm_up = WarmUp(acceptor.environment)
-    warm_up.start()
+    plan_ahead = PlanAhead()
+    plan_ahead.start()
     drained_in_order: list[bool] = []
     drainer: threading.Thread | None = None
 
@@ -279,14 +280,14 @@ def _run_until_signal(acceptor: GadgetServerAcceptor, port_file: Path | None) ->
             drainer.start()
         elif number == DRAINED and drainer is not None:
             drainer.join()
-            warm_up.end()
+            plan_ahead.end()
             signals.ignore_from_now_on()
             log.info("server.ended", clean=drained_in_order[0])
             return EXIT_OK if drained_in_order[0] else EXIT_FAILED
         else:
             log.warning("server.aborting", sessions=len(acceptor.sessions))
             acceptor.close(0.0)
-            warm_up.end()
+            plan_ahead.end()
             signals.ignore_from_now_on()
             return EXIT_FAILED
 

@@ -1,6 +1,7 @@
 import gc
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -8,8 +9,9 @@ import structlog
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.environment import Environment
 from gadgetron.loader import Loader
+from gadgetron.toolboxes import fft
 from gadgetron.toolboxes.turns import N_TURNS, heavy_work
-from gadgetron.warm_up import WarmUp, warm_up
+from gadgetron.warm_up import PlanAhead, _usual_transforms, warm_up
 
 
 @pytest.fixture
@@ -18,45 +20,34 @@ def environment(tmp_path):
     gc.unfreeze()
 
 
-@pytest.mark.slow
-def test_after_a_warm_up_the_stock_chain_is_loaded_and_planned(environment):
-    from gadgetron.toolboxes import fft
-
+def test_after_a_warm_up_the_stock_chain_is_loaded(environment):
     warm_up(environment)
     assert "gadgets.mri_core.simple_recon" in sys.modules
-    assert fft._cache.nbytes > 0
     assert environment.admission.active == 0
     assert not environment.working_directory.exists()
 
 
-def test_a_warm_up_that_is_told_to_end_skips_the_rest(environment):
-    asked = []
-
-    def should_stop():
-        asked.append(True)
-        return len(asked) > 1
-
-    warm_up(environment, should_stop)
-    assert len(asked) == 2
-
-
-def test_a_broken_default_configuration_is_a_warning_and_no_more(tmp_path):
+def test_a_broken_default_configuration_is_a_warning_and_no_more(environment, tmp_path):
     (tmp_path / "default.xml").write_text("<configuration>")
-    environment = Environment(
-        loader=Loader(), search=ConfigurationSearch(tmp_path), working_directory=tmp_path / "work"
-    )
+    broken = replace(environment, search=ConfigurationSearch(tmp_path))
     with structlog.testing.capture_logs() as logs:
-        warm_up(environment)
+        warm_up(broken)
     assert [entry["event"] for entry in logs] == ["server.warm_up_failed"]
 
 
-def test_the_end_joins_the_thread_begun_or_not(environment):
-    never_begun = WarmUp(environment)
-    never_begun.end()
-    begun = WarmUp(environment)
+@pytest.mark.slow
+def test_the_usual_transforms_are_planned():
+    for plan in _usual_transforms():
+        plan()
+    assert fft._cache.nbytes > 0
+
+
+def test_the_end_joins_the_thread_begun_or_not():
+    PlanAhead().end()
+    begun = PlanAhead()
     begun.start()
     begun.end()
-    assert not any(thread.name == "warm-up" for thread in threading.enumerate())
+    assert not any(thread.name == "plan-ahead" for thread in threading.enumerate())
 
 
 def test_no_more_than_the_turns_there_are():
