@@ -1,0 +1,37 @@
+"""Message ids and number formats, by the names that existing modules have for them."""
+
+from __future__ import annotations
+
+import struct
+
+from gadgetron.protocol.message_ids import MessageID
+
+GADGET_MESSAGE_INT_ID_MIN = 0
+GADGET_MESSAGE_FILENAME = int(MessageID.CONFIG_FILE)
+GADGET_MESSAGE_CONFIG = int(MessageID.CONFIG_SCRIPT)
+GADGET_MESSAGE_HEADER = int(MessageID.HEADER)
+GADGET_MESSAGE_CLOSE = int(MessageID.CLOSE)
+GADGET_MESSAGE_TEXT = int(MessageID.TEXT)
+GADGET_MESSAGE_QUERY = int(MessageID.QUERY)
+GADGET_MESSAGE_RESPONSE = int(MessageID.RESPONSE)
+GADGET_MESSAGE_ERROR = int(MessageID.ERROR)
+GADGET_MESSAGE_INT_ID_MAX = 999
+GADGET_MESSAGE_EXT_ID_MIN = 1000
+GADGET_MESSAGE_ISMRMRD_ACQUISITION = int(MessageID.ISMRMRD_ACQUISITION)
+GADGET_MESSAGE_ISMRMRD_IMAGE_CPLX_FLOAT = int(MessageID.ISMRMRD_IMAGE_CPLX_FLOAT)
+GADGET_MESSAGE_ISMRMRD_IMAGE_REAL_FLOAT = int(MessageID.ISMRMRD_IMAGE_REAL_FLOAT)
+GADGET_MESSAGE_ISMRMRD_IMAGE_REAL_USHORT = int(MessageID.ISMRMRD_IMAGE_REAL_USHORT)
+GADGET_MESSAGE_DICOM = 1012
+GADGET_MESSAGE_ISMRMRD_IMAGE = int(MessageID.ISMRMRD_IMAGE)
+GADGET_MESSAGE_RECON_DATA = int(MessageID.RECONDATA)
+GADGET_MESSAGE_IMAGE_ARRAY = int(MessageID.IMAGE_ARRAY)
+GADGET_MESSAGE_ISMRMRD_WAVEFORM = int(MessageID.ISMRMRD_WAVEFORM)
+GADGET_MESSAGE_BUCKET = int(MessageID.BUCKET)
+GADGET_MESSAGE_EXT_ID_MAX = 4096
+
+GadgetMessageIdentifier = struct.Struct("<H")
+
+bool = struct.Struct("<?")  # noqa: A001 - existing readers and writers call it that
+uint16 = struct.Struct("<H")
+uint32 = struct.Struct("<I")
+uint64 = struct.Struct("<Q")

@@ -1,0 +1,121 @@
+"""`python -m gadgetron PORT MODULE [TARGET]`: the active mode, the Gadgetron has started this process."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import gadgetron
+from gadgetron._version import __version__
+
+USAGE = "usage: python -m gadgetron PORT MODULE [TARGET]"
+DEFAULT_TARGET = "handle_connection"
+CONNECT_TIMEOUT_S = 30.0
+LOG_LEVEL_VARIABLE = "GADGETRON_EXTERNAL_LOG_LEVEL"
+LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s [{module}] %(message)s"
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a module, and give the exit status: 0 if it returned, 1 if it raised, 2 for arguments that make no sense.
+
+    Without arguments say what this is, and end at once: programs probe for it that way.
+    """
+    if not arguments:
+        sys.stdout.write(f"Gadgetron {__version__}: foreign modules in Python. {USAGE}\n")
+        return 0
+    if not 2 <= len(arguments) <= 3 or not arguments[0].isdecimal():
+        sys.stderr.write(f"{USAGE}\n")
+        return EXIT_USAGE
+    port, module, *target = arguments
+    _configure_logging(module)
+    offer_legacy_names()
+    return _run(int(port), module, target[0] if target else None)
+
+
+def offer_legacy_names() -> None:
+    """Let `from gadgetron import Gadget` mean the plain class of foreign modules, in this process."""
+    from gadgetron.legacy import Gadget
+
+    gadgetron.Gadget = Gadget  # type: ignore[assignment,misc]  # on purpose: that is the name it had
+
+
+def load_target(module_name: str, target_name: str | None) -> Callable[[Any], Any]:
+    """Import a module, and give what is to be called with the connection.
+
+    Parameters
+    ----------
+    target_name
+        A function that takes a connection, or a class with a method `handle` that does. None for `handle_connection`,
+        or the module's only gadget of the old style.
+
+    Raises
+    ------
+    TypeError
+        If there is no such function or class.
+    """
+    module = importlib.import_module(module_name)
+    target: Any = getattr(module, target_name or DEFAULT_TARGET, None)
+    if target is None and target_name is None:
+        target = _only_gadget(module)
+    if inspect.isclass(target) and callable(getattr(target, "handle", None)):
+        instance: Any = target()
+        handler: Callable[[Any], Any] = instance.handle
+        return handler
+    if target is not None and callable(target) and not inspect.isclass(target):
+        function: Callable[[Any], Any] = target
+        return function
+    raise TypeError(
+        f"module {module_name} has no {target_name or DEFAULT_TARGET} that takes a connection, and no class of that "
+        "name with a method handle"
+    )
+
+
+def _only_gadget(module: ModuleType) -> Any:
+    from gadgetron.legacy import Gadget
+
+    own = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Gadget) and value.__module__ == module.__name__
+    ]
+    return own[0] if len(own) == 1 else None
+
+
+def _run(port: int, module: str, target: str | None) -> int:
+    from gadgetron.external.channel import Channel
+    from gadgetron.external.connection import Connection, describe_failure, is_regular_end
+
+    channel = Channel(socket.create_connection(("localhost", port), CONNECT_TIMEOUT_S))
+    try:
+        # Connected before the import, which may take long: the Gadgetron knows that somebody is there.
+        handler = load_target(module, target)
+        with Connection(channel) as connection:
+            handler(connection)
+    except BaseException as error:  # noqa: BLE001  # the module's: whatever it raises is told, and ends this process
+        if is_regular_end(error):
+            return 0
+        channel.report(describe_failure(error))
+        sys.stdout.flush()
+        traceback.print_exc()
+        return EXIT_FAILED
+    finally:
+        channel.close()
+    return 0
+
+
+def _configure_logging(module: str) -> None:
+    """Log to standard error, from where the Gadgetron takes it into its own log."""
+    name = os.environ.get(LOG_LEVEL_VARIABLE, "INFO").upper()
+    level = logging.getLevelNamesMapping().get(name, logging.INFO)
+    logging.basicConfig(format=LOG_FORMAT.format(module=module), level=level, datefmt="%m-%d %H:%M:%S")
