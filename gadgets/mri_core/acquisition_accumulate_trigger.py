@@ -10,10 +10,11 @@ import numpy as np
 
 from gadgetron.errors import LimitExceeded, MalformedMessageError
 from gadgetron.gadget import Gadget2
+from gadgetron.header import IsmrmrdHeader
 from gadgetron.limits import LIMITS
-from gadgetron.message import Array, GadgetContainerMessage, MessageBlock
+from gadgetron.message import Array, GadgetContainerMessage, MessageBlock, ParametersMessage
 from gadgetron.properties import Property
-from gadgetron.toolboxes.arrays import owned
+from gadgetron.recon_completeness import has_all_lines
 from gadgetron.recon_types import (
     COUNTERS,
     FLAG_CALIBRATION,
@@ -25,9 +26,11 @@ from gadgetron.recon_types import (
     Waveform,
     acquisition_fields,
 )
+from gadgetron.toolboxes.arrays import owned
 
 BY_COUNT = "n_acquisitions"
 DIMENSIONS = (*COUNTERS, "none", "")
+REPETITION = COUNTERS.index("repetition")
 
 
 class AcquisitionAccumulateTriggerGadget(
@@ -55,6 +58,12 @@ class AcquisitionAccumulateTriggerGadget(
         40, doc="number of readouts before each later trigger (trigger_dimension n_acquisitions)", minimum=1
     )
 
+    send_complete_repetitions = Property(
+        False,
+        doc="without a trigger, send a repetition once all its lines are there, instead of all at the end; for chains "
+        "whose buffers keep repetitions apart, and slices, contrasts and averages together",
+    )
+
     emits = ((AcquisitionBucket,),)
 
     def __init__(self, name: str = "", **properties: object) -> None:
@@ -66,22 +75,30 @@ class AcquisitionAccumulateTriggerGadget(
         self._n_triggers = 0
         self._n_dropped = 0
         self._n_bytes = 0
+        self._header: IsmrmrdHeader | None = None
+        self._sent_repetitions: set[int] = set()
+        self._n_late = 0
+
+    def process_config(self, parameters: ParametersMessage) -> None:
+        """Remember the header, which says how many lines a repetition has; data of other formats has none."""
+        self._header = parameters.header if self.send_complete_repetitions else None
 
     def process_many(self, messages: Sequence[MessageBlock]) -> None:
         """Collect readouts and waveforms."""
         trigger = _counter_index(self.trigger_dimension)
         sorting = _counter_index(self.sorting_dimension)
         by_count = self.trigger_dimension == BY_COUNT
+        watches_repetitions = trigger is None and sorting is None and not by_count and self._header is not None
         for message in messages:
             if not self.matches(message):
                 self.pass_on(message)
                 continue
-            head, data_block, acquisition = _unpack(message)
+            head, data_block, acquisition = unpack_message(message)
             if acquisition is None:
                 self._add_waveform(Waveform(head, owned(data_block.object)))
                 continue
             fields = acquisition.fields
-            is_data, is_reference = _membership(fields.flags)
+            is_data, is_reference = membership(fields.flags)
             if not is_data and not is_reference:
                 self._n_dropped += 1
                 continue
@@ -92,6 +109,11 @@ class AcquisitionAccumulateTriggerGadget(
                 if self._previous is not None and value != self._previous:
                     self._send_buckets()
                 self._previous = value
+            elif watches_repetitions:
+                if fields.idx[REPETITION] in self._sent_repetitions:
+                    self._n_late += 1
+                    continue
+                self._send_if_complete(fields.idx[REPETITION])
             bucket = self._bucket(0 if sorting is None else fields.idx[sorting])
             self._take(acquisition)
             bucket.add(acquisition, is_data=is_data, is_reference=is_reference)
@@ -101,6 +123,15 @@ class AcquisitionAccumulateTriggerGadget(
         if self._n_since_trigger >= wanted:
             self._send_buckets()
         self._n_since_trigger += 1
+
+    def _send_if_complete(self, repetition: int) -> None:
+        """At the first line of another repetition, send what is there if no line is missing in it."""
+        if self._previous is not None and repetition != self._previous and self._header is not None:
+            bucket = self._buckets.get(0)
+            if bucket is not None and has_all_lines(bucket.data, self._header):
+                self._sent_repetitions.update(acquisition.fields.idx[REPETITION] for acquisition in bucket.data)
+                self._send_buckets()
+        self._previous = repetition
 
     def _bucket(self, sorting_index: int) -> AcquisitionBucket:
         bucket = self._buckets.get(sorting_index)
@@ -143,6 +174,8 @@ class AcquisitionAccumulateTriggerGadget(
             self._send_buckets()
         if self._waveforms:
             self.log.warning("waveforms.without_readouts", n_waveforms=len(self._waveforms))
+        if self._n_late:
+            self.log.warning("readouts.late", n_readouts=self._n_late, hint="their repetition was complete before")
         if self._n_dropped:
             self.log.info("readouts.not_imaging", n_readouts=self._n_dropped)
         self._buckets = {}
@@ -153,7 +186,7 @@ def _counter_index(dimension: str) -> int | None:
     return COUNTERS.index(dimension) if dimension in COUNTERS else None
 
 
-def _membership(flags: int) -> tuple[bool, bool]:
+def membership(flags: int) -> tuple[bool, bool]:
     """Tell whether a readout is imaging data, and whether it is calibration."""
     if flags & FLAGS_NOT_IMAGING:
         return False, False
@@ -161,7 +194,7 @@ def _membership(flags: int) -> tuple[bool, bool]:
     return not flags & (FLAG_CALIBRATION | FLAG_PHASE_CORRECTION), is_reference
 
 
-def _unpack(message: MessageBlock) -> tuple[Any, GadgetContainerMessage[Any], Acquisition | None]:
+def unpack_message(message: MessageBlock) -> tuple[Any, GadgetContainerMessage[Any], Acquisition | None]:
     """Give header and data block of a message, and the acquisition if it is one."""
     head: Any = message.object  # type: ignore[attr-defined]  # matched
     data_block: GadgetContainerMessage[Any] = message.cont  # type: ignore[assignment]  # matched

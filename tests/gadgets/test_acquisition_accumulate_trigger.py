@@ -5,7 +5,7 @@ import pytest
 from gadgetron.errors import MalformedMessageError, PropertyError
 from gadgetron.message import make_message
 from gadgets.mri_core.acquisition_accumulate_trigger import AcquisitionAccumulateTriggerGadget
-from tests.gadgets.support import acquisition, complex_noise, is_quiet_after_abort, objects, run
+from tests.gadgets.support import PARALLEL, acquisition, complex_noise, header_xml, is_quiet_after_abort, objects, run
 
 
 def lines(rng, *counters, n_coils=1, n_samples=4):
@@ -150,3 +150,56 @@ def test_other_messages_pass_by(rng):
 def test_an_empty_stream_and_an_abort_give_nothing(rng):
     assert buckets([]) == []
     assert is_quiet_after_abort(AcquisitionAccumulateTriggerGadget(), lines(rng, {}, {}))
+
+
+def repetitions(n, lines=range(8), **fields):
+    data = np.ones((2, 4), np.complex64)
+    return [acquisition(data, kspace_encode_step_1=y, repetition=r, **fields) for r in range(n) for y in lines]
+
+
+def buckets_of(messages, **header):
+    gadget = AcquisitionAccumulateTriggerGadget(send_complete_repetitions=True)
+    text = header_xml(matrix=(4, 8, 1), **header)
+    return [len(objects(message)[0].data) for message in run(gadget, messages, text, batch=1)]
+
+
+def test_complete_repetitions_are_sent_one_by_one():
+    assert buckets_of(repetitions(3)) == [8, 8, 8]
+
+
+def test_without_the_property_everything_is_one_bucket():
+    messages = run(AcquisitionAccumulateTriggerGadget(), repetitions(3), header_xml(matrix=(4, 8, 1)))
+    assert [len(objects(message)[0].data) for message in messages] == [24]
+
+
+def test_a_repetition_with_a_line_missing_waits_for_the_end():
+    assert buckets_of(repetitions(3, lines=range(7))) == [21]
+
+
+def test_interleaved_repetitions_wait_for_the_end():
+    messages = [*repetitions(2, lines=range(4)), *repetitions(2, lines=range(4, 8))]
+    assert buckets_of(messages) == [16]
+
+
+def test_a_repetition_is_complete_when_all_its_slices_are():
+    limits = {"kspace_encoding_step_1": (0, 7, 4), "slice": (0, 1, 0)}
+    one_slice_after_another = [m for s in range(2) for m in repetitions(2, slice=s)]
+    assert buckets_of(one_slice_after_another, limits=limits) == [32]
+    data = np.ones((2, 4), np.complex64)
+    places = [(r, s, y) for r in range(2) for s in range(2) for y in range(8)]
+    messages = [acquisition(data, kspace_encode_step_1=y, repetition=r, slice=s) for r, s, y in places]
+    assert buckets_of(messages, limits=limits) == [16, 16]
+
+
+def test_an_undersampled_repetition_is_complete_with_every_second_line():
+    parallel = PARALLEL.format(mode="interleaved")
+    assert buckets_of(repetitions(2, lines=range(0, 8, 2)), parallel=parallel) == [4, 4]
+
+
+def test_a_header_without_limits_leaves_everything_to_the_end():
+    assert buckets_of(repetitions(2), limits={}) == [16]
+
+
+def test_lines_of_a_repetition_that_was_complete_make_no_second_image():
+    messages = [*repetitions(2), *repetitions(1, lines=[3])]
+    assert buckets_of(messages) == [8, 8]
