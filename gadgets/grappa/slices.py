@@ -1,0 +1,169 @@
+"""What travels between the gadgets of this folder, and how lines are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ismrmrd
+import numpy as np
+
+from gadgetron.errors import MalformedMessageError
+from gadgetron.header import IsmrmrdHeader
+from gadgetron.limits import LIMITS, check
+from gadgetron.message import Array
+from gadgetron.recon_types import COUNTERS, FLAG_CALIBRATION, Acquisition
+
+SLICE = COUNTERS.index("slice")
+E1 = COUNTERS.index("kspace_encode_step_1")
+E2 = COUNTERS.index("kspace_encode_step_2")
+
+
+@dataclass(slots=True)
+class Slice:
+    """The readouts of one image of one slice. Whoever gets it reads it only: streams share it.
+
+    Attributes
+    ----------
+    number
+        Counts the slices that came, from 0.
+    index
+        Which slice of the volume.
+    acquisitions
+        In the order in which they came; never empty.
+    """
+
+    number: int
+    index: int
+    acquisitions: Sequence[Acquisition]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the samples [bytes]."""
+        return sum(acquisition.data.nbytes for acquisition in self.acquisitions)
+
+
+@dataclass(slots=True)
+class SliceImage:
+    """Aliased images of the coils, from the imaging readouts of one slice.
+
+    Attributes
+    ----------
+    number, index
+        Those of the Slice.
+    data
+        Shape (coils, 1, y, x), complex64.
+    first, last
+        Headers of the first and of the last readout.
+    """
+
+    number: int
+    index: int
+    data: Array[np.complex64]
+    first: ismrmrd.AcquisitionHeader
+    last: ismrmrd.AcquisitionHeader
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the pixels [bytes]."""
+        return int(self.data.nbytes)
+
+
+@dataclass(slots=True)
+class SliceWeights:
+    """What is known about unmixing behind a slice.
+
+    Attributes
+    ----------
+    number, index
+        Those of the Slice.
+    unmixing
+        New coefficients, shape (coils, 1, y, x), complex64; None if there are no new ones.
+    reason
+        Why there are none at all yet; empty if there are.
+    """
+
+    number: int
+    index: int
+    unmixing: Array[np.complex64] | None = None
+    reason: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the coefficients [bytes]."""
+        return 0 if self.unmixing is None else int(self.unmixing.nbytes)
+
+
+class LineGrid:
+    """Where lines belong: the grid of the header's only encoding space.
+
+    Attributes
+    ----------
+    shape
+        (y, x): encoded lines, and samples of a line behind the removal of readout oversampling.
+    center
+        The value of kspace_encode_step_1 at the center of k-space.
+    """
+
+    def __init__(self, header: IsmrmrdHeader) -> None:
+        encoding = header.encoding[0]
+        if len(header.encoding) > 1:
+            raise MalformedMessageError(f"encoding: the header has {len(header.encoding)}, this reconstruction takes 1")
+        if encoding.encodedSpace.matrixSize.z > 1 or encoding.reconSpace.matrixSize.z > 1:
+            raise MalformedMessageError(
+                f"matrixSize.z ({encoding.encodedSpace.matrixSize.z}): slices expected, no volumes"
+            )
+        n_y = encoding.encodedSpace.matrixSize.y
+        limit = encoding.encodingLimits.kspace_encoding_step_1
+        self.shape = (n_y, encoding.reconSpace.matrixSize.x)
+        self.center = limit.center if limit is not None else n_y // 2
+        self._offset = n_y // 2 - self.center
+        parallel = encoding.parallelImaging
+        self.acceleration = parallel.accelerationFactor.kspace_encoding_step_1 if parallel is not None else None
+
+    def row(self, line: int) -> int:
+        """Give the row of a line."""
+        return line + self._offset
+
+    def lay_out(self, acquisitions: Sequence[Acquisition]) -> tuple[Array[np.complex64], set[int]]:
+        """Give k-space (coils, 1, y, x), zero where nothing was acquired, and the lines that were.
+
+        A line that came more than once is averaged.
+
+        Raises
+        ------
+        MalformedMessageError
+            If a readout does not fit the grid, or has another number of coils than the first.
+        """
+        n_coils = acquisitions[0].data.shape[0]
+        n_y, n_x = self.shape
+        check("bytes of a slice", n_coils * n_y * n_x * 8, LIMITS.max_session_bytes)
+        kspace = np.zeros((n_coils, 1, n_y, n_x), np.complex64)
+        counts: dict[int, int] = {}
+        for acquisition in acquisitions:
+            line = self._checked(acquisition, n_coils)
+            counts[line] = counts.get(line, 0) + 1
+            kspace[:, 0, self.row(line)] += acquisition.data
+        for line, count in counts.items():
+            if count > 1:
+                kspace[:, 0, self.row(line)] /= count
+        return kspace, set(counts)
+
+    def _checked(self, acquisition: Acquisition, n_coils: int) -> int:
+        fields = acquisition.fields
+        line, (n_y, n_x) = fields.idx[E1], self.shape
+        where = f"scan_counter {fields.scan_counter}"
+        if fields.idx[E2]:
+            raise MalformedMessageError(f"kspace_encode_step_2 ({fields.idx[E2]}): 0 expected, no volumes — {where}")
+        if not 0 <= self.row(line) < n_y:
+            raise MalformedMessageError(f"kspace_encode_step_1 ({line}): outside of the {n_y} encoded lines — {where}")
+        if acquisition.data.shape != (n_coils, n_x):
+            raise MalformedMessageError(
+                f"number_of_samples, active_channels {acquisition.data.shape[::-1]}: {n_x, n_coils} expected — {where}"
+            )
+        return line
+
+
+def is_imaging(acquisition: Acquisition) -> bool:
+    """Tell whether a readout belongs into the image, or into the calibration alone."""
+    return not acquisition.fields.flags & FLAG_CALIBRATION

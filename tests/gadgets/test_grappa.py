@@ -1,0 +1,286 @@
+"""The slice-wise GRAPPA chain, gadget by gadget, and what it does where the C++ program fails."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import ismrmrd
+import numpy as np
+import pytest
+
+from gadgetron import reconstruct
+from gadgetron.errors import MalformedMessageError
+from gadgetron.header import parse_ismrmrd_header
+from gadgetron.message import make_message
+from gadgetron.nodes import Parallel
+from gadgetron.testing import run_gadget
+from gadgets.grappa.acquisition_fanout import AcquisitionFanout
+from gadgets.grappa.image_accumulator import ImageAccumulator
+from gadgets.grappa.slice_accumulator import SliceAccumulator
+from gadgets.grappa.slices import LineGrid, SliceImage, SliceWeights
+from gadgets.grappa.unmixing import Unmixing
+from gadgets.grappa.weights_calculator import Update, cpuWeightsCalculator, gpuWeightsCalculator
+from tests.gadgets.support import acquisition, complex_noise, header_xml, objects, relative_difference, run
+
+N_Y, N_X, CENTER = 32, 24, 16
+HEADER = header_xml((N_X, N_Y, 1))
+LAST = (ismrmrd.ACQ_LAST_IN_SLICE,)
+CALIBRATION = (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION,)
+ACCELERATED = header_xml(
+    (N_X, N_Y, 1),
+    parallel="<parallelImaging><accelerationFactor><kspace_encoding_step_1>2</kspace_encoding_step_1>"
+    "<kspace_encoding_step_2>1</kspace_encoding_step_2></accelerationFactor></parallelImaging>",
+)
+
+
+def line(rng, y, flags=(), n_coils=4, **fields):
+    return acquisition(complex_noise(rng, n_coils, N_X), kspace_encode_step_1=y, flags=flags, **fields)
+
+
+def lines(rng, ys, **fields):
+    ys = list(ys)
+    return [line(rng, y, LAST if y == ys[-1] else (), **fields) for y in ys]
+
+
+def slices(messages, **properties):
+    return [objects(message)[0] for message in run(SliceAccumulator(**properties), messages, HEADER)]
+
+
+# SliceAccumulator
+
+
+def test_a_slice_is_sent_at_its_last_readout_and_the_rest_at_the_end(rng):
+    found = slices([*lines(rng, range(4)), *lines(rng, range(4), slice=1), line(rng, 0, slice=2)])
+    assert [(s.number, s.index, len(s.acquisitions)) for s in found] == [(0, 0, 4), (1, 1, 4), (2, 2, 1)]
+
+
+def test_interleaved_slices_do_not_mix(rng):
+    pairs = zip(lines(rng, range(4)), lines(rng, range(4), slice=1), strict=True)
+    found = slices([message for pair in pairs for message in pair])
+    assert [{a.head.idx.slice for a in s.acquisitions} for s in found] == [{0}, {1}]
+
+
+def test_another_repetition_begins_another_image_but_calibration_lines_have_no_say(rng):
+    messages = [line(rng, y, repetition=1) for y in (0, 2)]
+    messages += [line(rng, 1, CALIBRATION), *(line(rng, y, repetition=2) for y in (0, 2))]
+    assert [len(s.acquisitions) for s in slices(messages)] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    "flag", [ismrmrd.ACQ_IS_NOISE_MEASUREMENT, ismrmrd.ACQ_IS_DUMMYSCAN_DATA, ismrmrd.ACQ_IS_PHASECORR_DATA]
+)
+def test_what_is_no_image_and_no_calibration_is_dropped(rng, flag):
+    (found,) = slices([line(rng, 0, (flag,)), *lines(rng, range(2))])
+    assert len(found.acquisitions) == 2
+
+
+def test_another_encoding_space_is_refused(rng):
+    with pytest.raises(MalformedMessageError, match="encoding_space_ref"):
+        slices([line(rng, 0, encoding_space_ref=1)])
+
+
+# LineGrid, ImageAccumulator
+
+
+def laid_out(messages):
+    (found,) = slices(messages)
+    return LineGrid(parse_ismrmrd_header(HEADER)).lay_out(found.acquisitions)
+
+
+def test_lines_lie_where_the_header_has_their_center(rng):
+    xml = header_xml((N_X, N_Y, 1), limits={"kspace_encoding_step_1": (0, 20, 10)})
+    (found,) = slices(lines(rng, range(21)))
+    kspace, present = LineGrid(parse_ismrmrd_header(xml)).lay_out(found.acquisitions)
+    assert present == set(range(21))
+    np.testing.assert_array_equal(kspace[:, 0, 6], found.acquisitions[0].data)
+    assert not kspace[:, 0, :6].any()
+
+
+def test_a_line_that_came_more_than_once_is_averaged(rng):
+    first, second = line(rng, 3), line(rng, 3)
+    expected = (objects(first)[1] + objects(second)[1]) / 2
+    kspace, _ = laid_out([first, second])
+    assert relative_difference(kspace[:, 0, 3], expected) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (lambda rng: line(rng, N_Y), "kspace_encode_step_1"),
+        (lambda rng: line(rng, 1, kspace_encode_step_2=1), "kspace_encode_step_2"),
+        (lambda rng: line(rng, 1, n_coils=3), "active_channels"),
+        (lambda rng: acquisition(complex_noise(rng, 4, N_X + 1)), "number_of_samples"),
+    ],
+)
+def test_what_does_not_fit_the_grid_names_the_field(rng, message, field):
+    with pytest.raises(MalformedMessageError, match=field):
+        laid_out([line(rng, 0), message(rng)])
+
+
+@pytest.mark.parametrize(
+    ("xml", "field"), [(header_xml((N_X, N_Y, 4)), "matrixSize.z"), (header_xml(n_encodings=2), "encoding")]
+)
+def test_headers_of_volumes_and_several_spaces_are_refused(xml, field):
+    with pytest.raises(MalformedMessageError, match=field):
+        LineGrid(parse_ismrmrd_header(xml))
+
+
+def test_calibration_lines_stay_out_of_the_image(rng):
+    messages = [line(rng, 1, CALIBRATION), *lines(rng, (0, 2)), *lines(rng, (5,), slice=1)]
+    objects(messages[-1])[0].flags |= 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1)
+    data = objects(messages[1])[1], objects(messages[2])[1]
+    (image,) = [objects(m)[0] for m in run([SliceAccumulator(), ImageAccumulator()], messages, HEADER)]
+    kspace = np.zeros((4, 1, N_Y, N_X), np.complex64)
+    kspace[:, 0, 0], kspace[:, 0, 2] = data
+    # Orthonormal: the power of the image is that of its lines.
+    assert np.linalg.norm(image.data) == pytest.approx(np.linalg.norm(kspace), rel=1e-5)
+    assert (image.number, image.index) == (0, 0)
+
+
+# cpuWeightsCalculator
+
+
+def weights_of(messages, header=ACCELERATED, **properties):
+    found = run([SliceAccumulator(), cpuWeightsCalculator(**properties)], messages, header)
+    return [objects(message)[0] for message in found]
+
+
+def sampled(rng, repetition=0, **fields):
+    ys = sorted({*range(repetition % 2, N_Y, 2), *range(CENTER - 6, CENTER + 6)})
+    return lines(rng, ys, repetition=repetition, **fields)
+
+
+def test_weights_are_computed_once_or_always(rng):
+    messages = [*sampled(rng), *sampled(rng, 1), *sampled(rng, 2)]
+    assert [w.unmixing is not None for w in weights_of(messages)] == [True, False, False]
+    generator = np.random.default_rng(1)
+    messages = [*sampled(generator), *sampled(generator, 1)]
+    assert [w.unmixing is not None for w in weights_of(messages, update_weights=Update.ALWAYS)] == [True, True]
+
+
+def test_a_slice_that_moves_gets_new_weights(rng):
+    messages = [*sampled(rng), *sampled(rng, 1), *sampled(rng, 2, position=(1.0, 0.0, 0.0))]
+    assert [w.unmixing is not None for w in weights_of(messages)] == [True, False, True]
+
+
+def test_slices_have_weights_of_their_own(rng):
+    messages = [*sampled(rng), *sampled(rng, slice=1, position=(0.0, 0.0, 9.0)), *sampled(rng, 1)]
+    assert [(w.index, w.unmixing is not None) for w in weights_of(messages)] == [(0, True), (1, True), (0, False)]
+
+
+def test_lines_of_several_repetitions_calibrate_together(rng):
+    messages = [*lines(rng, range(0, N_Y, 2)), *lines(rng, range(1, N_Y, 2), repetition=1)]
+    first, second = weights_of(messages)
+    assert first.unmixing is None
+    assert "calibration data has 1 samples along y" in first.reason
+    assert second.unmixing is not None
+
+
+def test_without_acceleration_in_the_header_the_spacing_counts(rng):
+    with_header, without = (
+        weights_of(sampled(np.random.default_rng(1)), header)[0].unmixing for header in (ACCELERATED, HEADER)
+    )
+    assert relative_difference(without, with_header) > 0.1  # calibration lines that are not flagged fill the gaps
+    flagged = sampled(np.random.default_rng(1))
+    for message in flagged:
+        if objects(message)[0].idx.kspace_encode_step_1 % 2:
+            objects(message)[0].flags |= 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1)
+    np.testing.assert_array_equal(weights_of(flagged, HEADER)[0].unmixing, with_header)
+
+
+def test_the_name_for_graphics_cards_is_the_same(rng):
+    assert issubclass(gpuWeightsCalculator, cpuWeightsCalculator)
+
+
+# Unmixing
+
+
+def merged(order, **properties):
+    """Give (image index, mean) for messages (key, object) put in an order."""
+    merge = Unmixing(**properties)
+    merge.connect(sink := _Sink())  # type: ignore[arg-type]
+    for key, obj in order:
+        merge.process(key, make_message(obj))
+    merge.close(1)
+    return [(m.object.image_index, complex(m.cont.object.mean())) for m in sink.messages]
+
+
+class _Sink:
+    def __init__(self):
+        self.messages = []
+
+    def putq(self, message):
+        self.messages.append(message)
+        return 0
+
+
+def image(number, index=0):
+    data = np.full((1, 1, 2, 2), number + 1, np.complex64)
+    return ("images", SliceImage(number, index, data, ismrmrd.AcquisitionHeader(), ismrmrd.AcquisitionHeader()))
+
+
+def weights(number, value, index=0):
+    unmixing = None if value is None else np.full((1, 1, 2, 2), value, np.complex64)
+    return ("weights", SliceWeights(number, index, unmixing, "" if value is not None else "too few lines"))
+
+
+def test_which_image_gets_which_weights_does_not_depend_on_who_comes_first():
+    images = [image(0), image(1), image(2)]
+    ready = [weights(0, 10), weights(1, None), weights(2, 1000)]
+    expected = [(1, 10), (2, 20), (3, 3000)]
+    for places in set(permutations([0, 0, 0, 1, 1, 1])):
+        sources = [iter(images), iter(ready)]
+        assert merged([next(sources[place]) for place in places]) == expected, places
+
+
+def test_images_wait_for_the_first_weights_of_their_slice():
+    order = [image(0), weights(0, None), image(1, 1), weights(1, 5, 1), image(2), weights(2, 7)]
+    assert merged(order) == [(1, 10), (2, 7), (3, 21)]
+    calibration_comes_last = [image(0), weights(0, None), weights(1, 7)]
+    assert merged(calibration_comes_last, unmixing_scale=2.0) == [(1, 14)]
+
+
+def test_images_without_weights_are_an_error_that_says_why():
+    with pytest.raises(MalformedMessageError, match="slice 0: 2 images cannot be reconstructed: too few lines"):
+        merged([image(0), weights(0, None), image(1), weights(1, None)])
+
+
+def test_the_number_of_coils_may_not_change():
+    with pytest.raises(MalformedMessageError, match="active_channels"):
+        merged([("weights", SliceWeights(0, 0, np.ones((2, 1, 2, 2), np.complex64))), image(0)])
+
+
+# The whole
+
+
+def grappa_chain(**properties):
+    streams = {"images": [ImageAccumulator()], "weights": [cpuWeightsCalculator(**properties)]}
+    return [SliceAccumulator(), Parallel(AcquisitionFanout(), streams, Unmixing(image_series=3))]
+
+
+def test_geometry_series_and_numbers_are_in_the_header(rng):
+    messages = [*sampled(rng, slice=1, position=(1.0, 2.0, 3.0), acquisition_time_stamp=7), *sampled(rng, slice=2)]
+    found = [objects(m) for m in run_gadget(grappa_chain(), messages, ACCELERATED)]
+    head = found[0][0]
+    assert [tuple(h.matrix_size) for h, _ in found] == [(N_X, N_Y, 1)] * 2
+    assert (head.slice, head.image_index, head.image_series_index) == (1, 1, 3)
+    assert (tuple(head.position), head.acquisition_time_stamp) == ((1.0, 2.0, 3.0), 7)
+    assert tuple(head.field_of_view) == (float(N_X), float(N_Y), 1.0)
+
+
+def test_fully_sampled_data_is_combined(rng):
+    (message,) = run_gadget(grappa_chain(), lines(rng, range(N_Y)), HEADER)
+    assert np.abs(objects(message)[1]).max() > 0
+
+
+def test_phase_oversampling_is_cropped_and_interpolation_done(rng):
+    xml = header_xml((N_X, N_Y, 1), (N_X, N_Y, 1), fov=(N_X, 2.0 * N_Y, 1.0), recon_fov=(N_X, N_Y, 1.0))
+    (message,) = run_gadget(grappa_chain(), lines(rng, range(N_Y)), xml)
+    assert objects(message)[1].shape == (1, 1, N_Y, N_X)
+
+
+def test_a_scan_without_calibration_lines_is_told_what_is_missing(rng):
+    xml = ACCELERATED
+    with pytest.raises(Exception, match="calibration data has 1 samples along y") as raised:
+        reconstruct((xml, lines(rng, range(0, N_Y, 2))), "grappa_float_cpu.xml")
+    assert "cannot be reconstructed" in str(raised.value)
