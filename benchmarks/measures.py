@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -63,6 +67,19 @@ class Plan:
 def progress(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def other_load(duration_s: float = 1.0) -> float:
+    """Measure, while nothing of ours runs, what part of the processors other work takes: 0 to 1."""
+    busy_s, began_s = _busy_s(), monotonic()
+    threading.Event().wait(duration_s)
+    return (_busy_s() - busy_s) / (monotonic() - began_s) / (os.cpu_count() or 1)
+
+
+def _busy_s() -> float:
+    first = Path("/proc/stat").read_text().splitlines()[0].split()
+    user, nice, system = (int(number) for number in first[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def one_session(plan: Plan, client: Peer, numpy: Peer) -> list[Row]:
