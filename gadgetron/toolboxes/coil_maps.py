@@ -52,9 +52,7 @@ def coil_map_inati(
     """
     _, n_z, n_y, n_x = images.shape
     widths = (kernel_z | 1 if n_z > 1 else 1, kernel | 1, kernel | 1)
-    continued = images
-    for axis, width in enumerate(widths, start=1):
-        continued = _continued(continued, width // 2, axis)
+    continued = _continued(images, widths)
     maps = np.empty_like(images)
     scratch = _Scratch()
     sizes = [min(n, size) for n, size in zip((n_z, n_y, n_x), BLOCK, strict=True)]
@@ -68,15 +66,19 @@ def coil_map_inati(
     return maps
 
 
-def _continued(images: NDArray[np.complex64], half: int, axis: int) -> NDArray[np.complex64]:
-    """Add to both ends of an axis what is at the opposite one, as often as it takes."""
-    if half == 0:
-        return images
-    n = images.shape[axis]
-    if half > n:
-        return np.asarray(np.take(images, np.arange(-half, n + half) % n, axis=axis))
-    before, after = ((slice(None),) * axis + (part,) for part in (slice(n - half, n), slice(0, half)))
-    return np.concatenate((images[before], images, images[after]), axis=axis)
+def _continued(images: NDArray[np.complex64], widths: tuple[int, int, int]) -> NDArray[np.complex64]:
+    """Put around images (coils, z, y, x) what is at the opposite border, as often as it takes."""
+    halves = [width // 2 for width in widths]
+    shape = tuple(n + 2 * half for n, half in zip(images.shape[1:], halves, strict=True))
+    continued = np.empty((len(images), *shape), np.complex64)
+    z, y, x = (slice(half, half + n) for n, half in zip(images.shape[1:], halves, strict=True))
+    continued[:, z, y, x] = images
+    for axis, (n, half) in enumerate(zip(images.shape[1:], halves, strict=True), start=1):
+        at_axis = np.moveaxis(continued, axis, 0)
+        for i in range(half):
+            at_axis[half - 1 - i] = at_axis[half + (n - 1 - i) % n]
+            at_axis[half + n + i] = at_axis[half + i % n]
+    return continued
 
 
 class _Scratch:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve
 
 from gadgetron.toolboxes.arrays import quiet
+from gadgetron.toolboxes.fft import ifft
 
 __all__ = [
     "CalibrationError",
@@ -22,10 +23,13 @@ __all__ = [
     "calibrate",
     "g_factor",
     "source_offsets",
+    "unmix",
     "unmixing_coefficients",
 ]
 
 CHUNK_BYTES = 4 * 1024 * 1024
+IMAGE_BYTES = 512 * 1024
+IMAGE_AXES = (1, 2, 3)
 SINGLE_PRECISION = 1e-6  # what the normal equations are computed in
 
 
@@ -247,4 +251,36 @@ def apply_unmixing(images: NDArray[np.complex64], unmixing: NDArray[np.complex64
     total: NDArray[np.complex64] = images[0] * unmixing[0]
     for image, coefficients in zip(images[1:], unmixing[1:], strict=False):
         total += image * coefficients
+    return total
+
+
+@quiet
+def unmix(kspace: NDArray[np.complex64], unmixing: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Transform k-space to images, and sum them times coefficients over coils.
+
+    Parameters
+    ----------
+    kspace
+        Shape (coils, z, y, x), complex64. Coils beyond those that have coefficients are ignored.
+    unmixing
+        Coefficients, of the same shape.
+
+    Returns
+    -------
+        Shape (z, y, x), complex64. A new array.
+
+    Notes
+    -----
+    Coils are taken few at a time, so that their images stay in the cache.
+    """
+    shape = unmixing.shape[1:]
+    n_at_once = max(1, min(len(unmixing), IMAGE_BYTES // max(1, math.prod(shape) * 8)))
+    total = np.zeros(shape, np.complex64)
+    images = np.empty((n_at_once, *shape), np.complex64)
+    for first in range(0, len(unmixing), n_at_once):
+        coefficients = unmixing[first : first + n_at_once]
+        part = ifft(kspace[first : first + len(coefficients)], IMAGE_AXES, out=images[: len(coefficients)])
+        np.multiply(part, coefficients, out=part)
+        for image in part:
+            np.add(total, image, out=total)
     return total

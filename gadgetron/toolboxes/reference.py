@@ -5,14 +5,13 @@ Buffers are (LOC, S, N, CHA, E2, E1, E0), as in ReconBuffer.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gadgetron.toolboxes.arrays import quiet
 from gadgetron.toolboxes.kspace_filters import Filter, apply_filters, reference_filter
-from gadgetron.toolboxes.resize import pad_centred
 
 __all__ = ["Range", "average_lines", "low_pass_kspace", "sampled_lines", "sampled_range", "snr_scale"]
 
@@ -95,44 +94,49 @@ def low_pass_kspace(
     -------
         Buffer, complex64. A new array.
     """
-    data = reference
-    filters: list[Filter | None] = []
-    for position, (axis_range, n_out) in enumerate(zip(ranges, shape, strict=True)):
-        axis = position - 3
-        n = data.shape[axis]
-        if axis == -1:
-            length = _readout_length(axis_range, n_out)
-            start = length // 2 - axis_range.center + axis_range.first
-            data = _place(data, start, length)
-            filters.append(reference_filter(length, max(start, 0), min(start + n, length) - 1))
-            continue
-        if n == 1:
-            filters.append(None)
-            continue
-        half = min(axis_range.center, n - axis_range.center)
-        length = min(2 * half - 1 if cut else n, n_out)
-        first = max((axis_range.center if cut else n // 2) - length // 2, 0)
-        data = np.take(data, range(first, first + length), axis=axis)
-        filters.append(reference_filter(length, 0, length - 1) if length > 1 else None)
-    data = apply_filters(np.array(data), filters)
-    return pad_centred(data, shape)
+    places = [
+        _phase_encoding_place(n, axis_range, n_out, cut=cut)
+        for n, axis_range, n_out in zip(reference.shape[-3:-1], ranges[:2], shape[:2], strict=True)
+    ]
+    places.append(_readout_place(reference.shape[-1], ranges[2], shape[2]))
+    kspace = np.zeros((*reference.shape[:-3], *shape), np.complex64)
+    source: Any = (..., *(place.source for place in places))
+    target: Any = (..., *(place.target for place in places))
+    kspace[target] = reference[source]
+    apply_filters(kspace[target], [place.filter for place in places])
+    return kspace
 
 
-def _readout_length(readout: Range, n_out: int) -> int:
+class _Place(NamedTuple):
+    """Which part of an axis goes where, and the filter for it."""
+
+    source: slice
+    target: slice
+    filter: Filter | None
+
+
+def _phase_encoding_place(n: int, lines: Range, n_out: int, *, cut: bool) -> _Place:
+    if n == 1:
+        return _Place(slice(0, 1), slice(n_out // 2, n_out // 2 + 1), None)
+    center = lines.center if cut else n // 2
+    length = max(1, min(2 * min(center, n - center) - 1 if cut else n, n_out))
+    first = max(center - length // 2, 0)
+    start = n_out // 2 - length // 2
+    values = reference_filter(length, 0, length - 1) if length > 1 else None
+    return _Place(slice(first, first + length), slice(start, start + length), values)
+
+
+def _readout_place(n: int, readout: Range, n_out: int) -> _Place:
+    """Put the echo into the middle; samples that do not fit are left out."""
     length = 2 * readout.center
     if readout.first > 0 or readout.last < length - 1:
         length = 2 * max(readout.center - readout.first, readout.last - readout.center + 1)
-    return max(1, min(length if length > 1 else n_out, n_out))
-
-
-def _place(data: NDArray[np.complex64], start: int, n: int) -> NDArray[np.complex64]:
-    """Put the last axis at an index of one of length n; what does not fit is left out."""
-    if start == 0 and data.shape[-1] == n:
-        return data
-    placed = np.zeros((*data.shape[:-1], n), np.complex64)
-    first, last = max(start, 0), min(start + data.shape[-1], n)
-    placed[..., first:last] = data[..., first - start : last - start]
-    return placed
+    length = max(1, min(length if length > 1 else n_out, n_out))
+    start = length // 2 - readout.center + readout.first
+    first, last = max(start, 0), min(start + n, length)
+    values = reference_filter(length, first, last - 1)[first:last] if length > 1 else None
+    offset = n_out // 2 - length // 2
+    return _Place(slice(first - start, last - start), slice(offset + first, offset + last), values)
 
 
 def snr_scale(lines: NDArray[np.bool_], n_e0: int, first_e0: int, last_e0: int) -> tuple[float, float]:

@@ -8,11 +8,8 @@ import numpy as np
 
 from gadgetron.image_arrays import ROLE_IMAGE, describe_images
 from gadgetron.recon_types import ReconBit, ReconBuffer
-from gadgetron.toolboxes.fft import ifft
-from gadgetron.toolboxes.grappa import apply_unmixing
+from gadgetron.toolboxes.grappa import unmix
 from gadgets.mri_core.generic_recon import GenericReconGadget, shared_place
-
-IMAGE_AXES = (1, 2, 3)
 
 
 class GenericReconCartesianFFTGadget(GenericReconGadget):
@@ -31,6 +28,6 @@ class GenericReconCartesianFFTGadget(GenericReconGadget):
         images = np.empty((*shape[:3], 1, *shape[4:]), np.complex64)
         for place in np.ndindex(*shape[:3]):
             coil_map = maps[shared_place(place, maps.shape)]
-            images[(*place, 0)] = apply_unmixing(ifft(data.data[place], IMAGE_AXES), coil_map.conj())
+            images[(*place, 0)] = unmix(data.data[place], coil_map.conj())
         array = describe_images(images, data, self.header, space, waveforms)
         self.send(array, space, space + 1, ROLE_IMAGE)

@@ -14,18 +14,15 @@ from gadgetron.parallel_imaging import Acceleration, acceleration_of
 from gadgetron.properties import Property
 from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer
 from gadgetron.toolboxes.coil_compression import n_energetic_channels
-from gadgetron.toolboxes.fft import ifft
 from gadgetron.toolboxes.grappa import (
     CalibrationError,
-    apply_unmixing,
     calibrate,
     g_factor,
+    unmix,
     unmixing_coefficients,
 )
 from gadgetron.toolboxes.reference import sampled_lines, snr_scale
 from gadgets.mri_core.generic_recon import GenericReconGadget, shared_place
-
-IMAGE_AXES = (1, 2, 3)
 
 
 @dataclass(slots=True)
@@ -141,10 +138,9 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         undersampling, scale = snr_scale(sampled_lines(data.data), shape[-1], along_x.min, along_x.max)
         scale = scale / (acceleration.e1 * acceleration.e2) if undersampling > 1 else 1.0
         images = np.empty((*shape[:3], 1, *shape[4:]), np.complex64)
-        n_used = coefficients.unmixing.shape[3]
         for place in np.ndindex(*shape[:3]):
             unmixing = coefficients.unmixing[shared_place(place, coefficients.unmixing.shape)]
-            image = apply_unmixing(ifft(data.data[place][:n_used], IMAGE_AXES), unmixing)
+            image = unmix(data.data[place], unmixing)
             np.multiply(image, np.float32(scale), out=images[(*place, 0)])
         return images
 

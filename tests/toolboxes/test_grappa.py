@@ -4,10 +4,10 @@ import pytest
 from gadgetron.toolboxes.fft import fft, ifft
 from gadgetron.toolboxes.grappa import (
     CalibrationError,
-    apply_unmixing,
     calibrate,
     g_factor,
     source_offsets,
+    unmix,
     unmixing_coefficients,
 )
 from tests.gadgets.support import complex_noise, relative_difference
@@ -37,7 +37,7 @@ def test_grappa_unfolds_a_noiseless_image(r):
     undersampled = np.zeros_like(kspace)
     undersampled[:, :, ::r] = kspace[:, :, ::r]
     unmixing = unmixing_coefficients(kernel, maps)
-    result = apply_unmixing(ifft(undersampled, AXES), unmixing)
+    result = unmix(undersampled, unmixing)
     aliased = (maps.conj() * ifft(undersampled, AXES)).sum(axis=0) * r
     assert relative_difference(result, image) < 0.05
     assert relative_difference(aliased, image) > 0.3
@@ -49,7 +49,7 @@ def test_grappa_unfolds_in_3d():
     kernel = calibrate(kspace, kspace, (2, 2), (2, 4, 5), regularization=1e-6)
     undersampled = np.zeros_like(kspace)
     undersampled[:, ::2, ::2] = kspace[:, ::2, ::2]
-    result = apply_unmixing(ifft(undersampled, AXES), unmixing_coefficients(kernel, maps))
+    result = unmix(undersampled, unmixing_coefficients(kernel, maps))
     assert relative_difference(result, image) < 0.15
 
 
@@ -87,7 +87,7 @@ def test_the_g_factor_predicts_noise_and_is_at_least_1_in_the_mean(rng):
     g = g_factor(unmixing, (1, 2))
     noise = complex_noise(rng, 400, 6, 1, 48, 48)
     noise[:, :, :, 1::2] = 0
-    images = np.array([apply_unmixing(ifft(one, AXES), unmixing) for one in noise]) * np.sqrt(2) / 2
+    images = np.array([unmix(one, unmixing) for one in noise]) * np.sqrt(2) / 2
     deviation = np.sqrt(np.mean(np.abs(images) ** 2, axis=0) / 2)  # noise of 1 in real and imaginary part
     assert relative_difference(deviation, g) < 0.06
     assert np.median(g) > 0.95
@@ -114,3 +114,9 @@ def test_calibration_data_of_zeros_is_refused():
     data = np.zeros((2, 1, 16, 16), np.complex64)
     with pytest.raises(CalibrationError, match="zero"):
         calibrate(data, data, (1, 2))
+
+
+def test_unmixing_is_a_sum_over_coils(rng):
+    kspace, coefficients = complex_noise(rng, 5, 3, 64, 96), complex_noise(rng, 4, 3, 64, 96)
+    expected = (ifft(kspace[:4], AXES) * coefficients).sum(axis=0)
+    assert relative_difference(unmix(kspace, coefficients), expected) < 1e-6
