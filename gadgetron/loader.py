@@ -123,7 +123,8 @@ class Loader:
         for candidate in (name, CLASS_ALIASES.get(name, name)):
             if candidate in index:
                 return self._import(base, index[candidate], candidate, shown)
-        near = nearest_name(name, index, ending="Gadget")
+        known = [*index, *(alias for alias, meant in CLASS_ALIASES.items() if meant in index)]
+        near = nearest_name(name, known, ending="Gadget")
         hint = f"; did you mean {near}?" if near else ""
         raise UnknownClassError(f"{shown}: there is no such class{hint}")
 

@@ -10,11 +10,12 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from xml.parsers import expat
 
 from gadgetron import __version__
 from gadgetron.cli.lookup import Lookup, add_lookup_options, make_lookup
-from gadgetron.configuration.model import GadgetSpec
+from gadgetron.configuration.model import GadgetSpec, Node, ParallelSpec, PureStreamSpec
 from gadgetron.configuration.parse import parse_configuration
 from gadgetron.configuration.search import read_file
 from gadgetron.configuration.xml_safe import first_comment
@@ -135,9 +136,31 @@ def describe_configuration(target: str, lookup: Lookup) -> Iterator[str]:
             yield f"{kind} {slot}{spec.classname}{f' of {spec.dll}' if spec.dll else ''}"
     if not configuration.gadgets:
         yield "no gadgets: what comes in goes out"
-    for position, gadget in enumerate(configuration.gadgets, 1):
-        yield ""
-        yield from _describe_configured(position, gadget, lookup)
+    yield from _describe_nodes(configuration.nodes, count(1), lookup)
+
+
+def _describe_nodes(nodes: Sequence[Node], positions: Iterator[int], lookup: Lookup) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, GadgetSpec):
+            yield ""
+            yield from _describe_configured(next(positions), node, lookup)
+        elif isinstance(node, PureStreamSpec):
+            yield ""
+            threads = "as many threads as there are processors" if not node.workers else f"{node.workers} threads"
+            yield f"in {'one thread' if node.workers == 1 else threads}:"
+            yield from _describe_nodes(node.gadgets, positions, lookup)
+        elif isinstance(node, ParallelSpec):
+            keys = ", ".join(key for key, _ in node.streams)
+            yield ""
+            yield f"streams side by side ({keys}), from their branch"
+            yield from _describe_nodes([node.branch], positions, lookup)
+            for key, stream in node.streams:
+                yield ""
+                yield f"stream {key}{':' if stream else ': a plain wire'}"
+                yield from _describe_nodes(stream, positions, lookup)
+            yield ""
+            yield f"end of the streams {keys}, in their merge"
+            yield from _describe_nodes([node.merge], positions, lookup)
 
 
 def _describe_configured(position: int, gadget: GadgetSpec, lookup: Lookup) -> Iterator[str]:

@@ -13,7 +13,7 @@ from gadgetron.toolboxes.coil_maps import coil_map_inati
 from gadgetron.toolboxes.fft import ifft
 from gadgetron.toolboxes.grappa import CalibrationError, GrappaKernel, calibrate, source_offsets, unmixing_coefficients
 
-__all__ = ["GrappaSettings", "calibration_region", "keep_acquired", "line_spacing", "slice_unmixing"]
+__all__ = ["GrappaSettings", "apply_unmixing", "calibration_region", "keep_acquired", "line_spacing", "slice_unmixing"]
 
 
 class GrappaSettings(NamedTuple):
@@ -112,6 +112,15 @@ def _calibration_lines(
     if following.shape[2] < lines.shape[2]:  # behind the last line of a coil come those of the next one
         beyond[:-1, :, -1] = kspace[1:, :, 0, :1]
     return np.concatenate([lines, beyond], axis=3)
+
+
+@quiet
+def apply_unmixing(images: NDArray[np.complex64], unmixing: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Sum aliased images times coefficients over the coils, both (coils, 1, y, x): a new image (1, y, x)."""
+    total: NDArray[np.complex64] = images[0] * unmixing[0]
+    for image, coefficients in zip(images[1:], unmixing[1:], strict=True):
+        total += image * coefficients
+    return total
 
 
 def keep_acquired(kernel: GrappaKernel, acceleration: int, n_lines: int) -> GrappaKernel:

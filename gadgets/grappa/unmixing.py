@@ -16,7 +16,7 @@ from gadgetron.merge import Merge
 from gadgetron.message import Array, ParametersMessage, make_message
 from gadgetron.properties import Property
 from gadgetron.recon_types import make_image_header
-from gadgetron.toolboxes.grappa import apply_unmixing
+from gadgetron.toolboxes.grappa_lines import apply_unmixing
 from gadgetron.toolboxes.resize import crop_centred, resize_image
 from gadgets.grappa.slices import SliceImage, SliceWeights
 

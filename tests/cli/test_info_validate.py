@@ -189,3 +189,23 @@ def test_help_helps(capsys, program):
     text = capsys.readouterr().out
     assert "examples:" in text
     assert "--allow PREFIX" in text
+
+
+def test_info_shows_parallel_streams(capsys, write):
+    assert info.main(["parallel_bypass_example.xml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = [
+        "streams side by side (unchanged, inverted), from their branch",
+        "8. ImageFanout: Give a copy of every image, of any data type, to every stream.",
+        "stream unchanged: a plain wire",
+        "stream inverted:",
+        "9. ImageInverter: Subtract every pixel from the image's largest.",
+        "end of the streams unchanged, inverted, in their merge",
+        "10. ImageLayerer: Lay an image of the stream `unchanged` and its counterpart",
+    ]
+    found = [next((i for i, line in enumerate(lines) if line.startswith(part)), None) for part in expected]
+    assert None not in found
+    assert found == sorted(found)
+    pure = f"<purestream>{gadget('ExtractGadget')}</purestream>"
+    assert info.main([write(v2(f'<parallelprocess workers="3">{pure}</parallelprocess>'))]) == 0
+    assert "in 3 threads:" in capsys.readouterr().out

@@ -34,7 +34,7 @@ def test_everything_wrong_is_found_at_once():
     )
     errors = "\n".join(report_of(document).errors)
     for part in (
-        "did you mean GadgetIsmrmrdAcquisitionMessageReader?",
+        "did you mean AcquisitionReader?",
         "gadget ExtractGadget: unknown property 'extract_magnitud': did you mean extract_magnitude?",
         "gadget ExtractGadget: property extract_mask is 77: the limit is 0 to 15",
         "NoiseAdjstGadget",

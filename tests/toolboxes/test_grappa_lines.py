@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from gadgetron.toolboxes.fft import fft, ifft
-from gadgetron.toolboxes.grappa import CalibrationError, apply_unmixing, calibrate, source_offsets
+from gadgetron.toolboxes.grappa import CalibrationError, calibrate, source_offsets
 from gadgetron.toolboxes.grappa_lines import (
     GrappaSettings,
+    apply_unmixing,
     calibration_region,
     keep_acquired,
     line_spacing,

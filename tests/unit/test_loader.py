@@ -105,7 +105,8 @@ def test_each_class_of_our_rooms_is_defined_once():
     seen: dict[str, str] = {}
     for package in {package for packages in LIBRARIES.values() for package in packages}:
         for name, module in class_index(package).items():
-            assert seen.setdefault(name, module) == module, name
+            if name != "AcquisitionFanout":  # two libraries of the C++ Gadgetron have one each, for other messages
+                assert seen.setdefault(name, module) == module, name
 
 
 def test_a_package_outside_our_tree_needs_its_prefix(package):
@@ -167,7 +168,7 @@ def test_a_reader_is_no_gadget_and_no_writer():
         ("gadgetron_mricor", "FFTGadget", "did you mean gadgetron_mricore"),
         ("gadgetroncore", "ExtrctGadget", "did you mean ExtractGadget"),
         ("", "FFTGadget", "needs a <dll>"),
-        ("gadgetron_epi", "EPIReconXGadget", "no such class"),
+        ("gadgetron_spiral", "SpiralToGenericGadget", "no such class"),
     ],
 )
 def test_misspelt_names_get_the_nearest_one(dll, classname, says):
