@@ -23,7 +23,12 @@ ROWS = 2  # of the covariance matrix that are worked on at a time
 
 @quiet
 def coil_map_inati(
-    images: NDArray[np.complex64], kernel: int = 7, kernel_z: int = 5, iterations: int = POWER_ITERATIONS
+    images: NDArray[np.complex64],
+    kernel: int = 7,
+    kernel_z: int = 5,
+    iterations: int = POWER_ITERATIONS,
+    *,
+    out: NDArray[np.complex64] | None = None,
 ) -> NDArray[np.complex64]:
     """Estimate coil maps from the local covariance of the coils (the method of Inati).
 
@@ -40,10 +45,13 @@ def coil_map_inati(
         neighbours along z. Neighbourhoods continue at the opposite border.
     iterations
         Number of power iterations.
+    out
+        Where the maps go, of the shape of images; may be the images.
 
     Returns
     -------
-        Shape (coils, z, y, x), complex64, of unit norm over the coils; zero where the images are zero.
+        `out`, or a new array: shape (coils, z, y, x), complex64, of unit norm over the coils; zero where the images
+        are zero.
 
     Notes
     -----
@@ -53,7 +61,7 @@ def coil_map_inati(
     _, n_z, n_y, n_x = images.shape
     widths = (kernel_z | 1 if n_z > 1 else 1, kernel | 1, kernel | 1)
     continued = _continued(images, widths)
-    maps = np.empty_like(images)
+    maps = np.empty_like(images) if out is None else out
     scratch = _Scratch()
     sizes = [min(n, size) for n, size in zip((n_z, n_y, n_x), BLOCK, strict=True)]
     for z, y, x in product(*(range(0, n, size) for n, size in zip((n_z, n_y, n_x), sizes, strict=True))):

@@ -129,14 +129,17 @@ class GenericReconGadget(Gadget1[ReconData]):
         )
         images = ifft(kspace, IMAGE_AXES, out=kspace)
         for place in np.ndindex(*images.shape[:3]):
-            images[place] = self._coil_map(images[place])
+            self._replace_by_coil_map(images[place])
         return images
 
-    def _coil_map(self, images: Array[np.complex64]) -> Array[np.complex64]:
+    def _replace_by_coil_map(self, images: Array[np.complex64]) -> None:
         kernel, kernel_z = self.coil_map_kernel_size_readout, self.coil_map_kernel_size_phase
         if self.coil_map_algorithm == "Inati":
-            return coil_map_inati(images, kernel, kernel_z)
-        return coil_map_inati_iterative(images, kernel, kernel_z, self.coil_map_num_iter, self.coil_map_thres_iter)
+            coil_map_inati(images, kernel, kernel_z, out=images)
+            return
+        images[...] = coil_map_inati_iterative(
+            images, kernel, kernel_z, self.coil_map_num_iter, self.coil_map_thres_iter
+        )
 
 
 def _range(limit: Any) -> Range:

@@ -11,9 +11,10 @@ from gadgetron.image_arrays import slice_of
 from gadgetron.message import Array, Container
 from gadgetron.properties import Property
 from gadgetron.recon_types import ReconBit, ReconBuffer, ReconData
-from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.coil_compression import eigen_channels, n_modes_above
 from gadgetron.toolboxes.reference import average_lines, sampled_lines
+
+SAMPLES_AT_ONCE = 4096
 
 
 class _Coefficients(NamedTuple):
@@ -67,9 +68,11 @@ class GenericReconEigenChannelGadget(Gadget1[ReconData]):
             coefficients = self._coefficients[key] = self._analyse(bit.reference or data, sizes)
         reference = bit.reference
         is_same = reference is not None and _is_same(reference.data, data.data)
-        data.data = _apply(coefficients.matrices, data.data)
-        if reference is not None:
-            reference.data = data.data if is_same else _apply(coefficients.matrices, reference.data)
+        if reference is not None and not is_same:
+            reference.data = _mixed(coefficients.matrices, reference.data)  # may be a view of the data
+        data.data = _mixed_in_place(coefficients.matrices, data.data)
+        if reference is not None and is_same:
+            reference.data = data.data
 
     def _analyse(self, source: ReconBuffer, sizes: tuple[int, ...]) -> _Coefficients:
         kspace = average_lines(
@@ -95,14 +98,21 @@ def _is_same(a: Array[np.complex64], b: Array[np.complex64]) -> bool:
     return a.shape == b.shape and a.strides == b.strides and a.ctypes.data == b.ctypes.data
 
 
-def _apply(matrices: Array[np.object_], kspace: Array[np.complex64]) -> Array[np.complex64]:
-    """Mix the coils of a buffer; what has no coefficients of its own takes the last ones."""
-    n_loc, n_s, n_n, _, n_e2, n_e1, n_e0 = kspace.shape
+def _mixed(matrices: Array[np.object_], kspace: Array[np.complex64]) -> Array[np.complex64]:
+    """Mix the coils of a buffer, into a new one."""
+    return _mixed_in_place(matrices, np.array(kspace, order="C"))
+
+
+def _mixed_in_place(matrices: Array[np.object_], kspace: Array[np.complex64]) -> Array[np.complex64]:
+    """Mix the coils of a buffer in its own memory; what has no coefficients of its own takes the last ones."""
+    if not kspace.flags.c_contiguous:
+        kspace = np.ascontiguousarray(kspace)
     n_modes = len(matrices[0, 0, 0])
-    mixed = shared_pool.take((n_loc, n_s, n_n, n_modes, n_e2, n_e1, n_e0), np.complex64)
     last = [size - 1 for size in matrices.shape]
-    for place in np.ndindex(n_loc, n_s, n_n):
+    for place in np.ndindex(*kspace.shape[:3]):
         matrix = matrices[tuple(min(index, end) for index, end in zip(place, last, strict=True))]
-        coils = kspace[place]
-        np.matmul(matrix, coils.reshape(len(coils), -1), out=mixed[place].reshape(n_modes, -1))
-    return mixed
+        coils = kspace[place].reshape(kspace.shape[3], -1)
+        for first in range(0, coils.shape[1], SAMPLES_AT_ONCE):
+            samples = coils[:, first : first + SAMPLES_AT_ONCE]
+            samples[:n_modes] = np.matmul(matrix, samples)
+    return kspace[:, :, :, :n_modes]
