@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +59,7 @@ def find_heartbeats(time_stamps: NDArray[np.float64], *, first_beat_on_trigger: 
         starts.insert(0, 0)
     forward = steps[steps >= 0]
     interval = float(np.median(forward)) if forward.size else 0.0
-    measured = [stamps[after - 1] + interval - stamps[start] for start, after in pairwise(starts)]
+    measured = [stamps[end - 1] + interval - stamps[end] for end in starts[1:]]
     usual = float(np.median(measured)) if measured else stamps[: starts[-1]].max() + interval
     if not usual > 0:
         return None

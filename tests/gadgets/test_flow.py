@@ -136,7 +136,7 @@ def test_each_complete_heartbeat_becomes_a_series(method):
     assert [head.phase for head, _ in interpolated] == list(range(10)) * 4
     assert [head.image_index for head, _ in interpolated] == list(range(1, 11)) * 4
     for head, pixels in interpolated:
-        tolerance = 0.08 if method == "Spline" else 0.5
+        tolerance = 0.02 if method == "Spline" else 0.5
         np.testing.assert_allclose(pixels.ravel(), [np.exp(0.2j * np.pi * head.phase), 2.0], atol=tolerance)
     assert interpolated[5][0].physiology_time_stamp[0] == pytest.approx(500, abs=25)
 

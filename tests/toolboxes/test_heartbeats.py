@@ -19,7 +19,7 @@ def test_beats_have_their_own_lengths():
     beats = find_heartbeats(stamps(lengths, start=400))
     assert beats is not None
     assert beats.complete == (1, 2, 3)
-    np.testing.assert_allclose(beats.lengths[1:4], lengths[1:4], atol=51)
+    np.testing.assert_allclose(beats.lengths[1:4], lengths[1:4], atol=1)
     assert (np.diff(beats.times) > 0).all()
     assert beats.times[0] == pytest.approx(0.5, abs=0.06)  # 500 before the end of a beat of the usual 1000
     assert beats.times[-1] < 5
@@ -30,7 +30,7 @@ def test_the_first_beat_counts_when_it_began_with_a_trigger():
     assert beats is not None
     assert beats.complete == (1, 2)
     assert beats.times[0] == pytest.approx(1.0, abs=0.01)
-    assert beats.lengths[1] == pytest.approx(900, abs=51)
+    assert beats.lengths[1] == pytest.approx(900, abs=1)
 
 
 def test_a_missed_trigger_is_no_beat():
