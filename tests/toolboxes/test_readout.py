@@ -79,3 +79,14 @@ def test_a_trajectory_follows_its_readout():
     resampled = resample_trajectory(trajectory, 32, 2.0)
     np.testing.assert_allclose(resampled[:, 0], np.linspace(-0.5, 0.5, 32, endpoint=False), atol=1e-6)
     assert resampled.dtype == np.float32
+
+
+@pytest.mark.parametrize(("n_samples", "n_out"), [(512, 256), (128, 64), (500, 250), (81, 45), (240, 81)])
+def test_the_bits_do_not_depend_on_how_many_readouts_come_at_a_time(
+    rng: np.random.Generator, n_samples: int, n_out: int
+) -> None:
+    readouts = [(rng.standard_normal((4, n_samples, 2)) @ [1, 1j]).astype(np.complex64) for _ in range(21)]
+    together = crop_readouts(readouts, n_out)
+    for at_a_time in (1, 3, 7, 16):
+        parts = [crop_readouts(readouts[i : i + at_a_time], n_out) for i in range(0, len(readouts), at_a_time)]
+        np.testing.assert_array_equal([readout for part in parts for readout in part], together)
