@@ -69,9 +69,18 @@ class GenericReconGadget(Gadget1[ReconData]):
         for space in range(len(bits)):
             bit = bits.pop()
             if bit.data is not None and bit.data.data.size:
+                self._check_trajectory(space)
                 self.reconstruct(bit, bit.data, space, recon_data.waveforms)
             elif bit.reference is not None and bit.calibration is not None:
                 bit.calibration.set(None)
+
+    def _check_trajectory(self, space: int) -> None:
+        encoding = self.encoding(space)
+        if not encoding.is_cartesian:
+            raise MalformedMessageError(
+                f"trajectory ({encoding.trajectory}): cartesian or epi expected — encoding space {space}; {self.name} "
+                "reconstructs lines on a grid"
+            )
 
     @abstractmethod
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:

@@ -198,6 +198,13 @@ def test_grappa_without_prepared_calibration_says_what_is_missing():
         run([*buffers(), GenericReconCartesianGrappaGadget()], lines(kspace, range(N)), header())
 
 
+def test_what_is_not_on_a_grid_is_refused():
+    _, kspace = coil_kspace(2)
+    chain = [*buffers(), GenericReconCartesianReferencePrepGadget(), GenericReconCartesianFFTGadget()]
+    with pytest.raises(MalformedMessageError, match=r"trajectory \(radial\)"):
+        run(chain, lines(kspace, range(N)), header(trajectory="radial"))
+
+
 def test_embedded_calibration_lines_are_filled_in_if_asked():
     _, kspace = coil_kspace(3)
     chain = [*buffers(), GenericReconCartesianReferencePrepGadget(ref_fill_into_data_embedded=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -21,6 +22,8 @@ CASES = [
     # The C++ Gadgetron squares the image of a single coil: what it sends of the Bruker scan is zero.
     if "bruker" not in file.stem
 ] or [pytest.param(None, None, id="absent", marks=pytest.mark.skip(reason="no ../shared/golden/images"))]
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 MENDED_META = {"gadgetron_sha1"}  # what made the image is another program
 MENDED_SCALE = {"GADGETRON_ImageComment", "GADGETRON_ScaleRatio"}
@@ -96,3 +99,22 @@ def test_grappa_of_an_undersampled_brain_is_the_full_reconstruction():
     found, expected = np.abs(fast.data), np.abs(full.data)
     found = found * np.vdot(found, expected) / np.vdot(found, found)
     assert relative_difference(found, expected) < 0.04
+
+
+def with_threads(configuration: str, n_threads: int) -> bytes:
+    """Give a stock configuration in which every gadget that may has this many threads."""
+    text = (CONFIG / f"{configuration}.xml").read_text()
+    text = re.sub(r"<property><name>threads</name><value>\d+</value></property>", "", text)
+    threads = f"<property><name>threads</name><value>{n_threads}</value></property>"
+    return re.sub(r"(<classname>(?:Generic|Complex|Float)\w+</classname>)", rf"\1{threads}", text).encode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("configuration", [f"Generic_Cartesian_{name}" for name in CONFIGURATIONS])
+def test_the_number_of_threads_changes_nothing(configuration):
+    scan = scan_file("sl96_accel2_noise")
+    one, four = (reconstruct(scan, with_threads(configuration, n)) for n in (1, 4))
+    numbers = [(image.header.image_series_index, image.header.image_index) for image in one]
+    assert [(image.header.image_series_index, image.header.image_index) for image in four] == numbers
+    for a, b in zip(one, four, strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
