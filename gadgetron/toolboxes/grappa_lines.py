@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +67,12 @@ def calibration_region(lines: Collection[int], center: int) -> tuple[int, int]:
 
 @quiet
 def slice_unmixing(
-    kspace: NDArray[np.complex64], region: tuple[int, int], acceleration: int, settings: GrappaSettings
+    kspace: NDArray[np.complex64],
+    region: tuple[int, int],
+    acceleration: int,
+    settings: GrappaSettings,
+    targets: Sequence[int] | None = None,
+    uncombined: Sequence[int] = (),
 ) -> NDArray[np.complex64]:
     """Estimate what images of the undersampled slice are multiplied with, and summed over coils.
 
@@ -79,24 +84,41 @@ def slice_unmixing(
         First and last row of those that calibrate, without a gap.
     acceleration
         Distance of the lines that images are made of; 1 combines the coils and nothing else.
+    targets
+        Coils that are combined; all but the uncombined ones by default. All of them are sources.
+    uncombined
+        Coils that get images of their own.
 
     Returns
     -------
-        Shape (coils, 1, y, x), complex64. The image keeps the signal of one that is fully sampled.
+        Shape (images, coils, 1, y, x), complex64: the combined image, then one for each uncombined coil. Images keep
+        the signal of those that are fully sampled.
 
     Raises
     ------
     CalibrationError
         If the region is smaller than the kernel.
     """
-    maps = coil_map_inati(ifft(kspace, (2, 3)), settings.map_kernel, iterations=settings.map_iterations)
+    combined = [coil for coil in range(len(kspace)) if coil not in uncombined] if targets is None else list(targets)
+    maps = coil_map_inati(ifft(kspace[combined], (2, 3)), settings.map_kernel, iterations=settings.map_iterations)
+    unmixing = np.zeros((1 + len(uncombined), *kspace.shape), np.complex64)
     if acceleration == 1:
-        conjugate: NDArray[np.complex64] = maps.conj()
-        return conjugate
+        np.conjugate(maps, out=maps)
+        unmixing[0, combined] = maps
+        unmixing[range(1, 1 + len(uncombined)), list(uncombined)] = 1
+        return unmixing
     lines = _calibration_lines(kspace, region, reads_past=settings.reads_past_lines)
     shape = (1, settings.kernel_lines, settings.kernel_samples)
-    kernel = calibrate(lines, lines, (1, acceleration), shape, settings.regularization)
-    return unmixing_coefficients(keep_acquired(kernel, acceleration, settings.kernel_lines), maps)
+    wanted = [*combined, *uncombined]
+    kernel = calibrate(lines, lines[wanted], (1, acceleration), shape, settings.regularization)
+    kernel = keep_acquired(kernel, acceleration, settings.kernel_lines, wanted)
+    n_combined = len(combined)
+    unmixing[0] = unmixing_coefficients(kernel._replace(weights=kernel.weights[:n_combined]), maps)
+    alone = np.ones_like(maps[:1])
+    for index in range(n_combined, len(wanted)):
+        own = kernel._replace(weights=kernel.weights[index : index + 1])
+        unmixing[1 + index - n_combined] = unmixing_coefficients(own, alone)
+    return unmixing
 
 
 def _calibration_lines(
@@ -116,19 +138,29 @@ def _calibration_lines(
 
 @quiet
 def apply_unmixing(images: NDArray[np.complex64], unmixing: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Sum aliased images times coefficients over the coils, both (coils, 1, y, x): a new image (1, y, x)."""
-    total: NDArray[np.complex64] = images[0] * unmixing[0]
-    for image, coefficients in zip(images[1:], unmixing[1:], strict=True):
-        total += image * coefficients
-    return total
+    """Sum aliased images (coils, 1, y, x) times coefficients (images, coils, 1, y, x) over the coils.
+
+    Returns
+    -------
+        Shape (images, 1, y, x), complex64.
+    """
+    unmixed: NDArray[np.complex64] = images[0] * unmixing[:, 0]
+    for coil in range(1, len(images)):
+        unmixed += images[coil] * unmixing[:, coil]
+    return unmixed
 
 
-def keep_acquired(kernel: GrappaKernel, acceleration: int, n_lines: int) -> GrappaKernel:
-    """Leave acquired samples as they are, where `calibrate` has fitted them from their neighbours, too."""
+def keep_acquired(
+    kernel: GrappaKernel, acceleration: int, n_lines: int, targets: Sequence[int] | None = None
+) -> GrappaKernel:
+    """Leave acquired samples as they are, where `calibrate` has fitted them from their neighbours, too.
+
+    `targets` are the sources that the targets are; if None they are all of them, in their order.
+    """
     weights = kernel.weights.copy()
     weights[:, :, :, :n_lines] = 0  # the kernel of the acquired line is the first of those for each line
     itself = int(np.flatnonzero(source_offsets(n_lines, acceleration) == 0)[0])
     middle = int(np.flatnonzero(kernel.shifts[2] == 0)[0])
-    coils = np.arange(len(weights))
-    weights[coils, coils, 0, itself, middle] = 1
+    coils = list(range(len(weights)) if targets is None else targets)
+    weights[range(len(weights)), coils, 0, itself, middle] = 1
     return GrappaKernel(weights, kernel.shifts)

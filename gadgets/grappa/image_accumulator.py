@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gadgetron.gadget import Gadget1
 from gadgetron.message import Container, ParametersMessage, make_message
-from gadgetron.toolboxes.fft import ifft
-from gadgets.grappa.slices import LineGrid, Slice, SliceImage, is_imaging
+from gadgets.grappa.collecting import slice_image
+from gadgets.grappa.slices import LineGrid, Slice, SliceImage
 
 
 class ImageAccumulator(Gadget1[Slice]):
@@ -28,11 +28,6 @@ class ImageAccumulator(Gadget1[Slice]):
 
     def process(self, m1: Container[Slice]) -> None:
         """Transform one slice."""
-        imaging = [acquisition for acquisition in m1.object.acquisitions if is_imaging(acquisition)]
-        if self._grid is None or not imaging:
-            return
-        kspace, _ = self._grid.lay_out(imaging)
-        images = ifft(kspace, (2, 3))
-        self.put_next(
-            make_message(SliceImage(m1.object.number, m1.object.index, images, imaging[0].head, imaging[-1].head))
-        )
+        image = slice_image(m1.object, self._grid) if self._grid is not None else None
+        if image is not None:
+            self.put_next(make_message(image))

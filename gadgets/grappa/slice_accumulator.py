@@ -5,22 +5,10 @@ from __future__ import annotations
 import ismrmrd
 import numpy as np
 
-from gadgetron.errors import MalformedMessageError
 from gadgetron.gadget import CLOSE_NORMAL, Gadget2
-from gadgetron.limits import LIMITS, check
-from gadgetron.message import Array, Container, make_message
-from gadgetron.recon_types import (
-    COUNTERS,
-    FLAG_LAST_IN_SLICE,
-    FLAG_PHASE_CORRECTION,
-    FLAGS_NOT_IMAGING,
-    Acquisition,
-    acquisition_fields,
-)
-from gadgetron.toolboxes.arrays import owned
-from gadgets.grappa.slices import SLICE, Slice, is_imaging
-
-IMAGE_COUNTERS = tuple(COUNTERS.index(name) for name in ("contrast", "phase", "repetition", "set"))
+from gadgetron.message import Array, Container, as_container_message, blocks, make_message
+from gadgets.grappa.collecting import SliceCollector
+from gadgets.grappa.slices import ChannelAnnotation, Slice
 
 
 class SliceAccumulator(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
@@ -37,44 +25,20 @@ class SliceAccumulator(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
 
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
-        self._waiting: dict[int, list[Acquisition]] = {}
-        self._image_of: dict[int, tuple[int, ...]] = {}  # counters of the image that a slice's readouts belong to
-        self._nbytes = 0
-        self._n_sent = 0
+        self._collector = SliceCollector()
+        self._uncombined: tuple[int, ...] = ()
 
     def process(self, header: Container[ismrmrd.AcquisitionHeader], readout: Container[Array[np.complex64]]) -> None:
         """Take one readout."""
-        fields = acquisition_fields(header.object)
-        if fields.flags & (FLAGS_NOT_IMAGING | FLAG_PHASE_CORRECTION):
-            return
-        if fields.encoding_space_ref:
-            raise MalformedMessageError(
-                f"encoding_space_ref ({fields.encoding_space_ref}): 0 expected — scan_counter {fields.scan_counter}"
-            )
-        index = fields.idx[SLICE]
-        acquisition = Acquisition(header.object, owned(readout.object), None, fields)
-        if is_imaging(acquisition):
-            image = tuple(fields.idx[counter] for counter in IMAGE_COUNTERS)
-            if self._image_of.setdefault(index, image) != image:
-                self._send(index)
-                self._image_of[index] = image
-        self._nbytes += acquisition.data.nbytes
-        check("bytes of slices that are not complete", self._nbytes, LIMITS.max_session_bytes)
-        self._waiting.setdefault(index, []).append(acquisition)
-        if fields.flags & FLAG_LAST_IN_SLICE:
-            self._send(index)
-
-    def _send(self, index: int) -> None:
-        self._image_of.pop(index, None)
-        acquisitions = self._waiting.pop(index, [])
-        if acquisitions:
-            self._nbytes -= sum(acquisition.data.nbytes for acquisition in acquisitions)
-            self.put_next(make_message(Slice(self._n_sent, index, acquisitions)))
-            self._n_sent += 1
+        for block in blocks(readout):
+            annotation = as_container_message(block, ChannelAnnotation)
+            if annotation is not None:
+                self._uncombined = annotation.object.uncombined
+        for piece in self._collector.add(header.object, readout.object, self._uncombined):
+            self.put_next(make_message(piece))
 
     def close(self, flags: int) -> None:
         """Send what waits for a flag."""
         if flags == CLOSE_NORMAL:
-            for index in list(self._waiting):
-                self._send(index)
-        self._waiting.clear()
+            for piece in self._collector.rest(self._uncombined):
+                self.put_next(make_message(piece))

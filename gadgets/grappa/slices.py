@@ -19,6 +19,13 @@ E1 = COUNTERS.index("kspace_encode_step_1")
 E2 = COUNTERS.index("kspace_encode_step_2")
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelAnnotation:
+    """Which coils get images of their own: a further block of an acquisition message."""
+
+    uncombined: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class Slice:
     """The readouts of one image of one slice. Whoever gets it reads it only: streams share it.
@@ -31,11 +38,14 @@ class Slice:
         Which slice of the volume.
     acquisitions
         In the order in which they came; never empty.
+    uncombined
+        Coils that get images of their own.
     """
 
     number: int
     index: int
     acquisitions: Sequence[Acquisition]
+    uncombined: tuple[int, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +88,7 @@ class SliceWeights:
     number, index
         Those of the Slice.
     unmixing
-        New coefficients, shape (coils, 1, y, x), complex64; None if there are no new ones.
+        New coefficients, shape (images, coils, 1, y, x), complex64; None if there are no new ones.
     reason
         Why there are none at all yet; empty if there are.
     """

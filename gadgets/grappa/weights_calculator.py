@@ -1,19 +1,15 @@
-"""Unmixing coefficients of slices, from the lines that have come so far."""
+"""Unmixing coefficients of slices."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 
-import numpy as np
-
-from gadgetron.errors import MalformedMessageError
 from gadgetron.gadget import Gadget1
-from gadgetron.message import Array, Container, ParametersMessage, make_message
+from gadgetron.message import Container, ParametersMessage, make_message
 from gadgetron.properties import Property
-from gadgetron.toolboxes.grappa import CalibrationError
-from gadgetron.toolboxes.grappa_lines import GrappaSettings, calibration_region, line_spacing, slice_unmixing
-from gadgets.grappa.slices import E1, LineGrid, Slice, SliceWeights, is_imaging
+from gadgetron.toolboxes.grappa_lines import GrappaSettings
+from gadgets.grappa.calibration import SliceCalibration
+from gadgets.grappa.slices import LineGrid, Slice, SliceWeights
 
 
 class Update(Enum):
@@ -21,16 +17,6 @@ class Update(Enum):
 
     ONCE = "once"
     ALWAYS = "always"
-
-
-@dataclass(slots=True)
-class _Lines:
-    """What has come of a slice: k-space (coils, 1, y, x), the lines in it, and where the slice lies."""
-
-    place: tuple[float, ...]
-    kspace: Array[np.complex64]
-    lines: set[int] = field(default_factory=set)
-    has_weights: bool = False
 
 
 class cpuWeightsCalculator(Gadget1[Slice]):  # noqa: N801  # the name that configurations have for it
@@ -59,49 +45,10 @@ class cpuWeightsCalculator(Gadget1[Slice]):  # noqa: N801  # the name that confi
 
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
-        self._grid: LineGrid | None = None
-        self._slices: dict[int, _Lines] = {}
+        self._calibration: SliceCalibration | None = None
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Find out how large the image is."""
-        self._grid = LineGrid(parameters.header)
-        self._slices.clear()
-
-    def process(self, m1: Container[Slice]) -> None:
-        """Take the lines of one slice."""
-        if self._grid is None:
-            return
-        number, index = m1.object.number, m1.object.index
-        lines = self._add(m1.object, self._grid)
-        weights = SliceWeights(number, index)
-        if self.update_weights is Update.ALWAYS or not lines.has_weights:
-            try:
-                weights.unmixing = self._estimate(m1.object, lines, self._grid)
-                lines.has_weights = True
-            except CalibrationError as error:
-                weights.reason = "" if lines.has_weights else str(error)
-        self.put_next(make_message(weights))
-
-    def _add(self, piece: Slice, grid: LineGrid) -> _Lines:
-        kspace, new_lines = grid.lay_out(piece.acquisitions)
-        head = piece.acquisitions[-1].head
-        place = (*head.position[:], *head.read_dir[:], *head.phase_dir[:], *head.slice_dir[:])
-        lines = self._slices.get(piece.index)
-        if lines is None or lines.place != place:
-            lines = self._slices[piece.index] = _Lines(place, kspace)
-        elif lines.kspace.shape != kspace.shape:
-            raise MalformedMessageError(f"active_channels ({len(kspace)}): {len(lines.kspace)} expected, as before")
-        else:
-            rows = [grid.row(line) for line in new_lines]
-            lines.kspace[:, :, rows] = kspace[:, :, rows]
-        lines.lines |= new_lines
-        return lines
-
-    def _estimate(self, piece: Slice, lines: _Lines, grid: LineGrid) -> Array[np.complex64]:
-        acceleration = grid.acceleration or line_spacing(
-            [acquisition.fields.idx[E1] for acquisition in piece.acquisitions if is_imaging(acquisition)]
-        )
-        first, last = calibration_region(lines.lines, grid.center)
         settings = GrappaSettings(
             kernel_samples=self.block_size_samples | 1,
             kernel_lines=self.block_size_lines,
@@ -110,11 +57,13 @@ class cpuWeightsCalculator(Gadget1[Slice]):  # noqa: N801  # the name that confi
             map_iterations=self.coil_map_estimation_power,
             reads_past_lines=self.calibration_reads_past_lines,
         )
-        unmixing = slice_unmixing(lines.kspace, (grid.row(first), grid.row(last)), acceleration, settings)
-        self.log.info(
-            "grappa.calibrated", slice=piece.index, acceleration=acceleration, first_line=first, last_line=last
-        )
-        return unmixing
+        grid = LineGrid(parameters.header)
+        self._calibration = SliceCalibration(grid, settings, always=self.update_weights is Update.ALWAYS)
+
+    def process(self, m1: Container[Slice]) -> None:
+        """Take the lines of one slice."""
+        if self._calibration is not None:
+            self.put_next(make_message(self._calibration.weights(m1.object)))
 
 
 class gpuWeightsCalculator(cpuWeightsCalculator):  # noqa: N801  # the name that configurations have for it

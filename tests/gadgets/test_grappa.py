@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from gadgetron import reconstruct
-from gadgetron.errors import MalformedMessageError
+from gadgetron.errors import GadgetError, MalformedMessageError, PropertyError
 from gadgetron.header import parse_ismrmrd_header
-from gadgetron.message import make_message
+from gadgetron.message import config_message, make_message
 from gadgetron.nodes import Parallel
 from gadgetron.testing import run_gadget
 from gadgets.grappa.acquisition_fanout import AcquisitionFanout
+from gadgets.grappa.channel_reorderer import ChannelReorderer
+from gadgets.grappa.grappa_gadget import GrappaGadget, GrappaUnmixingGadget
 from gadgets.grappa.image_accumulator import ImageAccumulator
 from gadgets.grappa.slice_accumulator import SliceAccumulator
 from gadgets.grappa.slices import LineGrid, SliceImage, SliceWeights
@@ -199,6 +201,7 @@ def merged(order, **properties):
     """Give (image index, mean) for messages (key, object) put in an order."""
     merge = Unmixing(**properties)
     merge.connect(sink := _Sink())  # type: ignore[arg-type]
+    merge.process_config(config_message(header_xml((2, 2, 1))))
     for key, obj in order:
         merge.process(key, make_message(obj))
     merge.close(1)
@@ -220,7 +223,7 @@ def image(number, index=0):
 
 
 def weights(number, value, index=0):
-    unmixing = None if value is None else np.full((1, 1, 2, 2), value, np.complex64)
+    unmixing = None if value is None else np.full((1, 1, 1, 2, 2), value, np.complex64)
     return ("weights", SliceWeights(number, index, unmixing, "" if value is not None else "too few lines"))
 
 
@@ -247,7 +250,7 @@ def test_images_without_weights_are_an_error_that_says_why():
 
 def test_the_number_of_coils_may_not_change():
     with pytest.raises(MalformedMessageError, match="active_channels"):
-        merged([("weights", SliceWeights(0, 0, np.ones((2, 1, 2, 2), np.complex64))), image(0)])
+        merged([("weights", SliceWeights(0, 0, np.ones((1, 2, 1, 2, 2), np.complex64))), image(0)])
 
 
 # The whole
@@ -284,3 +287,86 @@ def test_a_scan_without_calibration_lines_is_told_what_is_missing(rng):
     with pytest.raises(Exception, match="calibration data has 1 samples along y") as raised:
         reconstruct((xml, lines(rng, range(0, N_Y, 2))), "grappa_float_cpu.xml")
     assert "cannot be reconstructed" in str(raised.value)
+
+
+# The older form, and coils that are not combined
+
+
+def pixels(messages):
+    return [objects(message)[1] for message in messages]
+
+
+def test_the_older_form_gives_the_same_images():
+    def scan_():
+        generator = np.random.default_rng(1)
+        return [*sampled(generator, slice=1), *sampled(generator, 1, slice=1), *sampled(generator, slice=2)]
+
+    new = run_gadget(grappa_chain(), scan_(), ACCELERATED)
+    old = run_gadget([GrappaGadget(image_series=3), GrappaUnmixingGadget()], scan_(), ACCELERATED)
+    assert len(new) == 3
+    for one, other in zip(new, old, strict=True):
+        assert bytes(objects(one)[0]) == bytes(objects(other)[0])
+        np.testing.assert_array_equal(objects(one)[1], objects(other)[1])
+
+
+def test_the_older_form_complains_about_missing_calibration_lines_too(rng):
+    with pytest.raises(GadgetError, match="calibration data has 1 samples along y"):
+        run_gadget([GrappaGadget(), GrappaUnmixingGadget()], lines(rng, range(0, N_Y, 2)), ACCELERATED)
+
+
+@pytest.mark.parametrize("acceleration", [1, 2])
+def test_uncombined_coils_are_further_channels(acceleration):
+    xml = ACCELERATED if acceleration == 2 else HEADER
+    labels = (
+        "<acquisitionSystemInformation><coilLabel><coilNumber>2</coilNumber><coilName>device</coilName></coilLabel>"
+        "</acquisitionSystemInformation>"
+    )
+    named = xml.replace("<experimentalConditions>", f"{labels}<experimentalConditions>")
+
+    def scan_():
+        generator = np.random.default_rng(1)
+        return sampled(generator) if acceleration == 2 else lines(generator, range(N_Y))
+
+    old = pixels(run_gadget([GrappaGadget(uncombined_channels="2"), GrappaUnmixingGadget()], scan_(), xml))
+    by_name = [ChannelReorderer(uncombined_channels_by_name="device, nobody"), *grappa_chain()]
+    quoted = [ChannelReorderer(uncombined_channels="'device'"), *grappa_chain()]
+    for chain in (by_name, quoted):
+        np.testing.assert_array_equal(pixels(run_gadget(chain, scan_(), named)), old)
+    assert old[0].shape == (2, 1, N_Y, N_X)
+    if acceleration == 1:
+        (coils,) = run([SliceAccumulator(), ImageAccumulator()], scan_(), HEADER)
+        assert relative_difference(old[0][1], objects(coils)[0].data[2]) < 1e-6
+    first_two = [GrappaGadget(device_channels=2), GrappaUnmixingGadget()]
+    assert pixels(run_gadget(first_two, scan_(), xml))[0].shape == (3, 1, N_Y, N_X)
+
+
+def test_only_some_coils_are_combined_but_all_of_them_are_sources():
+    def combined(n_targets):
+        chain = [GrappaGadget(target_coils=n_targets), GrappaUnmixingGadget()]
+        return pixels(run_gadget(chain, sampled(np.random.default_rng(1)), ACCELERATED))[0]
+
+    assert 0.01 < relative_difference(combined(2), combined(0)) < 1.5
+    np.testing.assert_array_equal(combined(4), combined(0))
+
+
+def test_what_is_no_channel_is_refused(rng):
+    with pytest.raises(PropertyError, match="'x' is neither a number"):
+        run(ChannelReorderer(uncombined_channels="1, x"), [], HEADER)
+    with pytest.raises(MalformedMessageError, match="all of them are uncombined"):
+        run(GrappaGadget(device_channels=4), lines(rng, range(N_Y)), HEADER)
+
+
+def test_the_configuration_of_the_older_form_loads(rng):
+    names = [("gadgetron_grappa", "GrappaGadget"), ("gadgetron_grappa", "GrappaUnmixingGadget")]
+    gadgets = "".join(
+        f"<gadget><name>{name}</name><dll>{dll}</dll><classname>{name}</classname></gadget>"
+        for dll, name in [*names, ("gadgetron_mricore", "ExtractGadget"), ("gadgetron_mricore", "ImageFinishGadget")]
+    )
+    xml = (
+        '<gadgetronStreamConfiguration xmlns="http://gadgetron.sf.net/gadgetron"><reader><slot>1008</slot>'
+        "<dll>gadgetron_mricore</dll><classname>GadgetIsmrmrdAcquisitionMessageReader</classname></reader><writer>"
+        "<slot>1022</slot><dll>gadgetron_mricore</dll><classname>MRIImageWriter</classname></writer>"
+        f"{gadgets}</gadgetronStreamConfiguration>"
+    )
+    (found,) = reconstruct((ACCELERATED, sampled(rng)), xml.encode())
+    assert found.data.shape == (1, 1, N_Y, N_X)
