@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from gadgetron import __version__
 from gadgetron.cli.lookup import Lookup, add_lookup_options, make_lookup
@@ -13,8 +14,9 @@ from gadgetron.configuration.global_config import ROOT, parse_global_configurati
 from gadgetron.configuration.parse import read_document
 from gadgetron.configuration.validate import ValidationReport, validate
 from gadgetron.configuration.xml_safe import local_name, parse_xml
-from gadgetron.errors import ConfigurationError, GadgetronError
+from gadgetron.errors import ConfigurationError, GadgetronError, ProtocolError
 from gadgetron.limits import LIMITS
+from gadgetron.preflight import Chain, Scan, check_scan, load_scan
 
 EXIT_VALID = 0
 EXIT_INVALID = 1
@@ -28,6 +30,9 @@ what is checked:
   references             property@gadget leads to a gadget and a property, and not in a circle
   the chain              what one gadget emits, the next one takes
 
+with --data SCAN.h5 also
+  the scan               header and readouts: noise scan, calibration, k-space center, limits, navigators, coils, sizes
+
   error    a session with this configuration would be refused
   warning  allowed, but probably not what is meant
   notice   good to know
@@ -37,6 +42,7 @@ exit status: 0 all valid; 1 at least one error (or warning, with --strict); 2 a 
 examples:
   gadgetron_validate default.xml                     a stock configuration, by name
   gadgetron_validate ./mine.xml --allow my_gadgets   a file, with gadgets of your own
+  gadgetron_validate epi.xml --data scan.h5          what would go wrong with this scan
 """
 
 
@@ -54,6 +60,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--from-client", action="store_true", help="judge as if a client sent the document itself, not its name"
     )
+    parser.add_argument(
+        "--data", type=Path, metavar="SCAN", help="an ISMRMRD HDF5 file to check with the configurations"
+    )
+    parser.add_argument("--in-group", default="dataset", metavar="GROUP", help="its group (%(default)s)")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument("-q", "--quiet", action="store_true", help="show errors only")
     parser.add_argument("--version", action="version", version=f"gadgetron {__version__}")
@@ -69,6 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as err:
         print(f"gadgetron_validate: {err}", file=sys.stderr)
         return EXIT_USAGE
+    scan = None
+    if options.data is not None:
+        try:
+            scan = load_scan(options.data, options.in_group)
+        except GadgetronError as err:
+            print(f"gadgetron_validate: {err}", file=sys.stderr)
+            return EXIT_INVALID if isinstance(err, ProtocolError) else EXIT_USAGE
     status = EXIT_VALID
     for target in options.configurations:
         try:
@@ -77,15 +94,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"gadgetron_validate: {err}", file=sys.stderr)
             status = EXIT_USAGE
             continue
-        summary, report = check(name, document, lookup, from_client=options.from_client)
+        summary, report = check(name, document, lookup, from_client=options.from_client, scan=scan)
         _show(target, summary, report, quiet=options.quiet)
         if report.errors or (options.strict and report.warnings):
             status = max(status, EXIT_INVALID)
     return status
 
 
-def check(name: str, document: bytes, lookup: Lookup, *, from_client: bool = False) -> tuple[str, ValidationReport]:
-    """Check one document: a stream configuration, or a gadgetron.xml.
+def check(
+    name: str, document: bytes, lookup: Lookup, *, from_client: bool = False, scan: Scan | None = None
+) -> tuple[str, ValidationReport]:
+    """Check one document: a stream configuration, with a scan if there is one, or a gadgetron.xml.
 
     Returns
     -------
@@ -105,10 +124,20 @@ def check(name: str, document: bytes, lookup: Lookup, *, from_client: bool = Fal
     configuration = replace(read.configuration, from_client=from_client)
     if not configuration.version:
         return "", report
-    found = validate(configuration, lookup.loader, lookup.global_configuration.global_parameters)
+    found = validate(
+        configuration,
+        lookup.loader,
+        lookup.global_configuration.global_parameters,
+        lookup.global_configuration.foreign,
+    )
     report.errors = list(dict.fromkeys([*report.errors, *found.errors]))
     report.warnings += found.warnings
     report.notices += found.notices
+    if scan is not None:
+        judged = check_scan(Chain.of(configuration, lookup.loader), scan)
+        report.errors += judged.errors
+        report.warnings += judged.warnings
+        report.notices += judged.notices
     parts = (
         _count(len(configuration.readers), "reader"),
         _count(len(configuration.writers), "writer"),

@@ -107,6 +107,20 @@ class ScanFile:
         """Number of waveform messages."""
         return self._count("waveforms")
 
+    def readout_headers(self, limit: int) -> NDArray[np.void]:
+        """Give the headers of the first readouts, at most `limit` of them, without reading any data.
+
+        Returns
+        -------
+            Structured array; the fields have the names of `ismrmrd.AcquisitionHeader`.
+        """
+        parts = []
+        for start, heads in self._headers("data", ACQUISITION_HEADER_DTYPE):
+            parts.append(heads[: limit - start])
+            if start + len(heads) >= limit:
+                break
+        return np.concatenate(parts) if parts else np.zeros(0, ACQUISITION_HEADER_DTYPE)
+
     def acquisitions(self) -> Iterator[Acquisition]:
         """Iterate over the readouts in the order of the file.
 
