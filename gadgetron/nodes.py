@@ -88,7 +88,8 @@ class PureStream(Gadget):
 
 def pure_stream_threads(workers: int) -> int:
     """Give the number of threads that a pure stream has."""
-    return min(workers or len(os.sched_getaffinity(0)), LIMITS.max_threads_per_gadget)
+    n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(workers or n_processors or 1, LIMITS.max_threads_per_gadget)
 
 
 def not_pure(name: str) -> str:
