@@ -18,8 +18,9 @@ from gadgets.epi.one_encoding import OneEncodingGadget
 from gadgets.mri_core.acquisition_accumulate_trigger import AcquisitionAccumulateTriggerGadget
 from gadgets.mri_core.bucket_to_buffer import BucketToBufferGadget
 from gadgets.mri_core.simple_recon import SimpleReconGadget
-from tests.gadgets.support import acquisition, complex_noise, header_xml, is_quiet_after_abort, objects, run
+from tests.gadgets.support import PARALLEL, acquisition, complex_noise, header_xml, is_quiet_after_abort, objects, run
 from tests.reference import reference_file
+from tests.toolboxes.test_coil_maps import smooth_sensitivities
 
 CONFIG = Path(__file__).parents[2] / "config"
 NAVIGATOR, REVERSE, NOISE = ismrmrd.ACQ_IS_PHASECORR_DATA, ismrmrd.ACQ_IS_REVERSE, ismrmrd.ACQ_IS_NOISE_MEASUREMENT
@@ -268,6 +269,42 @@ def test_an_empty_stream_and_an_abort_give_nothing(make):
     assert is_quiet_after_abort(make(), shot()[3:], epi_header())
 
 
+SEPARATE = PARALLEL.format(mode="separate")
+
+
+def accelerated_scan(n_coils=8):
+    """Every second line of an echo planar shot, and all lines in the middle as plain readouts of a second encoding."""
+    magnitude = np.linalg.norm(phantom(), axis=0)
+    coil_images = smooth_sensitivities(n_coils, (1, N_Y, N_X))[:, 0] * magnitude
+    kspace = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(coil_images, axes=1), axis=1, norm="ortho"), axes=1)
+    messages = []
+    for y in range(8, 32):
+        wide = np.pad(kspace[:, y], ((0, 0), (N_X // 2, N_X // 2)))
+        line = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(wide, axes=1), axis=1), axes=1).astype(np.complex64)
+        flags = (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION,)
+        messages.append(acquisition(line, flags=flags, kspace_encode_step_1=y, encoding_space_ref=1))
+    for p in range(3):
+        data = readout(coil_images.sum(axis=1), echo=p - 3, is_reverse=p % 2 == 0)
+        messages.append(acquisition(data, flags=(NAVIGATOR, REVERSE) if p % 2 == 0 else (NAVIGATOR,)))
+    for echo, y in enumerate(range(0, N_Y, 2)):
+        data = readout(kspace[:, y], echo=echo, is_reverse=echo % 2 == 1)
+        messages.append(acquisition(data, flags=(REVERSE,) if echo % 2 else (), kspace_encode_step_1=y))
+    return magnitude, messages
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Generic_Cartesian_Grappa_EPI.xml", "Generic_Cartesian_Grappa_EPI_AVE.xml"])
+def test_accelerated_shots_with_plain_calibration_lines_give_an_image(name):
+    magnitude, messages = accelerated_scan()
+    xml = epi_header(n_encodings=2).replace("</trajectoryDescription>", f"</trajectoryDescription>{SEPARATE}")
+    (image,) = reconstruct((xml, messages), name)
+    found = image.data[0, 0].astype(float)
+    assert found.shape == (N_Y, N_X)
+    assert found.max() == 2048
+    found *= np.vdot(found, magnitude) / np.vdot(found, found)
+    assert np.linalg.norm(found - magnitude) < 0.15 * np.linalg.norm(magnitude)
+
+
 def ghost_level(image):
     """Mean magnitude where only a ghost could be, and where nothing could be, relative to the object's."""
     image = image.astype(float)
@@ -281,9 +318,12 @@ def ghost_level(image):
 
 
 @pytest.mark.slow
-def test_measured_readouts_give_an_image_without_ghost():
+@pytest.mark.parametrize(
+    "name", ["epi.xml", "Generic_Cartesian_Grappa_EPI.xml", "Generic_Cartesian_Grappa_EPI_AVE.xml"]
+)
+def test_measured_readouts_give_an_image_without_ghost(name):
     scan = reference_file("data", "siemens_skyra_epi_phantom_navigators_2ch.h5")
-    configuration = (CONFIG / "epi.xml").read_text()
+    configuration = (CONFIG / name).read_text()
     (image,) = reconstruct(scan, configuration.encode())
     assert image.data.shape == (1, 1, 80, 80)
     assert list(image.header.field_of_view) == [200.0, 200.0, 4.0]
