@@ -12,6 +12,7 @@ from gadgetron.configuration import model
 from gadgetron.configuration.flow import FlowStep, check_flow
 from gadgetron.configuration.model import (
     ComponentSpec,
+    ExternalSpec,
     GadgetSpec,
     ParallelSpec,
     PureStreamSpec,
@@ -22,6 +23,8 @@ from gadgetron.configuration.references import ConfiguredGadget, reference_probl
 from gadgetron.configuration.structure import flow_nodes, structure_problems
 from gadgetron.environment import Environment
 from gadgetron.errors import ConfigurationError, GadgetError, GadgetronError, PropertyError, UnknownClassError, describe
+from gadgetron.foreign.make import make_external
+from gadgetron.foreign.node import ExternalGadget
 from gadgetron.gadget import Gadget
 from gadgetron.merge import Merge
 from gadgetron.message import MessageBlock, matches
@@ -90,20 +93,21 @@ def build_chain(configuration: StreamConfiguration, environment: Environment) ->
     problems += [ConfigurationError(text) for text in structure_problems(configuration.nodes, classes)]
     chain.nodes = builder.nodes(configuration.nodes)
     _raise_if_any(problems)
-    _check_as_a_whole(configuration, chain, builder.made)
+    _check_as_a_whole(configuration, chain, builder)
     return chain
 
 
-def _check_as_a_whole(
-    configuration: StreamConfiguration, chain: Chain, made: Sequence[tuple[GadgetSpec, Gadget]]
-) -> None:
+def _check_as_a_whole(configuration: StreamConfiguration, chain: Chain, builder: _Builder) -> None:
     """Check what no gadget can check alone: references to other gadgets, and whether neighbours' types fit."""
+    made = builder.made
     configured = [ConfiguredGadget(spec.name, type(gadget), spec.properties) for spec, gadget in made]
     problems: list[GadgetronError] = [PropertyError(text) for text in reference_problems(configured)]
-    steps = {
+    steps: dict[GadgetSpec | ExternalSpec, FlowStep] = {
         spec: FlowStep(gadget.name, type(gadget), gadget.__dict__.get("pass_on_undesired_data") is not False)
         for spec, gadget in made
     }
+    for node, external in builder.externals:
+        steps[node] = FlowStep(node.name, type(external), True, external.module.accepts, external.module.emits)
     flow = check_flow(
         [kind for reader in chain.readers.values() for kind in reader.emits],
         flow_nodes(configuration.nodes, steps),
@@ -159,10 +163,13 @@ class _Builder:
     ----------
     made
         Each gadget and what it was made of, in the order in which messages meet them.
+    externals
+        The same for external nodes.
     """
 
     def __init__(self, environment: Environment, from_client: bool, problems: list[GadgetronError]) -> None:
         self.made: list[tuple[GadgetSpec, Gadget]] = []
+        self.externals: list[tuple[ExternalSpec, ExternalGadget]] = []
         self._environment = environment
         self._from_client = from_client
         self._problems = problems
@@ -189,8 +196,19 @@ class _Builder:
             return PureStream(gadgets, spec.workers) if all(gadget.thread_safe for gadget in gadgets) else None
         if isinstance(spec, ParallelSpec):
             return self._parallel(spec)
+        if isinstance(spec, ExternalSpec):
+            return self._external(spec)
         self._problems.append(_cannot_run(spec))
         return None
+
+    def _external(self, spec: ExternalSpec) -> Gadget | None:
+        try:
+            external = make_external(spec, self._environment)
+        except ConfigurationError as error:
+            self._problems.append(error)
+            return None
+        self.externals.append((spec, external))
+        return external
 
     def _parallel(self, spec: ParallelSpec) -> Parallel | None:
         branch = self._gadget(spec.branch)

@@ -371,6 +371,17 @@ class GadgetStreamController:
         self._put([self._identified(message)])
         return 0
 
+    def tell_client(self, text: str) -> None:
+        """Send the client a text for people, in order with the output.
+
+        Raises
+        ------
+        QueueClosed
+            If the session is ending.
+        """
+        line = GadgetronError(text).client_text
+        self._put([Output(MessageID.TEXT, GadgetContainerMessage(line), None)])
+
     def _identified(self, message: MessageBlock) -> Output:
         identifier = message.object if isinstance(message, GadgetContainerMessage) else None
         if not isinstance(identifier, GadgetMessageIdentifier) or message.cont is None:
@@ -447,6 +458,9 @@ class _GadgetView:
         self._gadget.wait_for_turn()
         self._gadget.messages_out += 1
         return self._controller.output_ready(message)
+
+    def tell_client(self, text: str) -> None:
+        self._controller.tell_client(text)
 
     def find_gadget(self, name: str) -> Gadget | None:
         return self._controller.find_gadget(name)

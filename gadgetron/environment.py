@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.errors import ServerBusy, StorageError
+from gadgetron.foreign.settings import ForeignSettings
 from gadgetron.limits import LIMITS, Limits
 from gadgetron.loader import Loader
 
@@ -78,6 +79,8 @@ class Environment:
         Names of the clients that are served, where their protocol has names; empty for all.
     legacy_images
         Whether MRIImageWriterCPLX, FLOAT and USHORT put the old image messages on the wire.
+    foreign
+        How foreign modules are started, and what they may be.
     """
 
     loader: Loader
@@ -90,6 +93,7 @@ class Environment:
     default_configuration: str = DEFAULT_CONFIGURATION
     known_clients: tuple[str, ...] = ()
     legacy_images: bool = False
+    foreign: ForeignSettings = field(default_factory=ForeignSettings)
 
     def make_working_directory(self) -> Path:
         """Give the working directory, and make it if it is not there.

@@ -45,6 +45,9 @@ class GadgetController(Protocol):
     def output_ready(self, message: MessageBlock) -> int:
         """Send a message to the client: a GadgetMessageIdentifier block, then the message."""
 
+    def tell_client(self, text: str) -> None:
+        """Send the client a text for people."""
+
     def find_gadget(self, name: str) -> Gadget | None:
         """Give a gadget of the same chain by its name."""
 
@@ -487,6 +490,9 @@ class _NoController:
 
     def output_ready(self, message: MessageBlock) -> int:
         raise GadgetError("?", "the gadget is not part of a chain, so there is nowhere to send output")
+
+    def tell_client(self, text: str) -> None:
+        raise GadgetError("?", "the gadget is not part of a chain, so there is no client to tell")
 
     def find_gadget(self, name: str) -> Gadget | None:
         return None

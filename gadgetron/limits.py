@@ -33,6 +33,14 @@ class Limits:
     abort_deadline_s: float = 2.0  # an aborted session's threads
     stack_log_interval_s: float = 30.0  # a gadget that works on after CLOSE: its stack in the log
 
+    # Foreign modules
+    external_start_s: float = 120.0  # start of the program -> its connection; some interpreters take a minute
+    external_connect_s: float = 20.0  # for a program that is running, or will be in a moment
+    external_silence_s: float = 60.0  # waited for, and neither takes, nor sends, nor uses the processor
+    external_exit_s: float = 5.0  # CLOSE -> its end
+    external_kill_s: float = 1.0  # SIGTERM -> SIGKILL
+    max_module_output_bytes: int = 512 * KIB  # in ten seconds: more is not logged, and the client is told
+
     # Bytes of one message
     max_config_bytes: int = 1 * MIB
     max_header_bytes: int = 4 * MIB

@@ -182,6 +182,7 @@ def _make_environment(
         global_parameters=global_configuration.global_parameters,
         parameters=parameters,
         legacy_images=options.legacy_images,
+        foreign=global_configuration.foreign,
         default_configuration=global_configuration.default_configuration or DEFAULT_CONFIGURATION,
         known_clients=global_configuration.clients,
     )

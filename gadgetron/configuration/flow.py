@@ -19,6 +19,18 @@ class FlowStep:
     name: str
     cls: type[Gadget]
     pass_on_undesired_data: bool = True
+    own_accepts: tuple[MessageType, ...] | None = None
+    own_emits: tuple[MessageType, ...] | None = None
+
+    @property
+    def accepts(self) -> tuple[MessageType, ...]:
+        """Types of the messages that it processes: its own, or its class's."""
+        return self.cls.accepts if self.own_accepts is None else self.own_accepts
+
+    @property
+    def emits(self) -> tuple[MessageType, ...] | None:
+        """Types of the messages that it puts: its own, or its class's."""
+        return self.cls.emits if self.own_emits is None else self.own_emits
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +104,8 @@ class _Walk:
             if isinstance(node, FlowParallel):
                 flowing = self._through_parallel(node, flowing)
             else:
-                matched, passed = self._split(node, flowing, node.cls.accepts)
-                emitted = node.cls.emits
+                matched, passed = self._split(node, flowing, node.accepts)
+                emitted = node.emits
                 flowing = _unique([*passed, *(matched if emitted is None or not matched else emitted)])
         return flowing
 

@@ -12,6 +12,7 @@ from gadgetron.configuration.schema import normalize, schema_errors
 from gadgetron.configuration.search import read_file
 from gadgetron.configuration.xml_safe import local_name, parse_xml
 from gadgetron.errors import ConfigurationError, UnknownClassError
+from gadgetron.foreign.settings import CommandSettings, ForeignSettings, LanguageSettings
 from gadgetron.limits import LIMITS
 from gadgetron.loader import check_prefix
 
@@ -47,6 +48,8 @@ class GlobalConfiguration:
         Names of the clients that are served, where their protocol has names; empty for all.
     notices
         What the file has that has no effect here, in words.
+    languages, commands
+        How foreign modules of a type are started, and programs that configurations may start, by name.
     """
 
     port: int | None = None
@@ -57,6 +60,13 @@ class GlobalConfiguration:
     default_configuration: str | None = None
     clients: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    languages: tuple[tuple[str, LanguageSettings], ...] = ()
+    commands: tuple[tuple[str, CommandSettings], ...] = ()
+
+    @property
+    def foreign(self) -> ForeignSettings:
+        """What holds for foreign modules."""
+        return ForeignSettings(self.external_hosts, self.languages, self.commands)
 
 
 def load_global_configuration(path: Path | None) -> GlobalConfiguration:
@@ -103,12 +113,28 @@ def parse_global_configuration(xml: bytes, source: str) -> GlobalConfiguration:
         external_hosts=tuple(_texts(root, "externalHost")),
         default_configuration=child_text(root, "defaultConfiguration"),
         clients=tuple(_texts(root, "client")),
+        languages=tuple(_language(child) for child in root if local_name(child) == "externalLanguage"),
+        commands=tuple(_command(child) for child in root if local_name(child) == "externalCommand"),
         notices=tuple(
             f"{source}: <{name}> has no effect: {reason}"
             for name, reason in IGNORED.items()
             if child_text(root, name) is not None
         ),
     )
+
+
+def _language(element: Element) -> tuple[str, LanguageSettings]:
+    settings = LanguageSettings(
+        executable=child_text(element, "executable"),
+        working_folder=child_text(element, "workingFolder"),
+        environment=_pairs(element, "environment", "value"),
+    )
+    return (child_text(element, "type") or "").lower(), settings
+
+
+def _command(element: Element) -> tuple[str, CommandSettings]:
+    arguments = tuple(_texts(element, "argument"))
+    return child_text(element, "name") or "", CommandSettings(child_text(element, "executable") or "", arguments)
 
 
 def _texts(root: Element, name: str) -> list[str]:

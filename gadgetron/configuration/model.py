@@ -70,13 +70,61 @@ class PureStreamSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecuteSpec:
+    """A foreign module that the server starts.
+
+    Attributes
+    ----------
+    kind
+        python, matlab, julia or command, in lower case.
+    name
+        The module, or the command's name.
+    target
+        What in the module is called; None for the default.
+    """
+
+    kind: str
+    name: str
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectSpec:
+    """A foreign module that is running, and where it listens."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalSpec:
+    """A part of the chain in another process.
+
+    Attributes
+    ----------
+    name
+        What to call it in messages.
+    configuration
+        An XML document, sent to the module as it is.
+    readers, writers
+        For what comes from and goes to the module; the default ones where there are none.
+    """
+
+    name: str
+    action: ExecuteSpec | ConnectSpec
+    configuration: bytes = b"<configuration/>"
+    readers: tuple[ComponentSpec, ...] = ()
+    writers: tuple[ComponentSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UnsupportedNode:
     """A node that the second dialect knows and this server cannot run yet.
 
     Attributes
     ----------
     kind
-        The element: external, distributed or puredistributed.
+        The element: distributed or puredistributed.
     position
         Place in the stream, counted from 1.
     """
@@ -85,7 +133,7 @@ class UnsupportedNode:
     position: int
 
 
-Node: TypeAlias = "GadgetSpec | ParallelSpec | PureStreamSpec | UnsupportedNode"
+Node: TypeAlias = "GadgetSpec | ParallelSpec | PureStreamSpec | ExternalSpec | UnsupportedNode"
 
 
 def walk(nodes: Sequence[Node]) -> Iterator[Node]:
@@ -131,6 +179,11 @@ class StreamConfiguration:
     def gadgets(self) -> tuple[GadgetSpec, ...]:
         """The gadgets of the chain, branches, merges and those inside of nodes included, first to last."""
         return tuple(node for node in walk(self.nodes) if isinstance(node, GadgetSpec))
+
+    @property
+    def externals(self) -> tuple[ExternalSpec, ...]:
+        """The external nodes, inside of others, too."""
+        return tuple(node for node in walk(self.nodes) if isinstance(node, ExternalSpec))
 
     @property
     def unsupported(self) -> tuple[UnsupportedNode, ...]:

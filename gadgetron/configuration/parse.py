@@ -114,7 +114,7 @@ def _check_counts(root: Element, source: str) -> None:
     for element in root.iter():
         name = local_name(element)
         counts[name] = counts.get(name, 0) + 1
-    n_gadgets = sum(counts.get(name, 0) for name in ("gadget", "branch", "merge"))
+    n_gadgets = sum(counts.get(name, 0) for name in ("gadget", "branch", "merge", "external"))
     check(f"number of gadgets in {source}", n_gadgets, LIMITS.max_gadgets)
     check(f"number of readers in {source}", counts.get("reader", 0), MAX_COMPONENTS)
     check(f"number of writers in {source}", counts.get("writer", 0), MAX_COMPONENTS)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element, SubElement, tostring
 
-from gadgetron.configuration.model import ComponentSpec, GadgetSpec, Node, StreamConfiguration, UnsupportedNode
+from gadgetron.configuration.model import (
+    ComponentSpec,
+    ExecuteSpec,
+    ExternalSpec,
+    GadgetSpec,
+    Node,
+    StreamConfiguration,
+)
 from gadgetron.configuration.xml_safe import local_name
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
 
 PYTHON_LIBRARY = "gadgetron_python"
 """The library whose PythonGadget ran a module in another process; that is an external node today."""
 
+OWN_MODULES = "gadgets."
+"""Modules below are gadgets of ours: a PythonGadget that names one runs inside this process."""
 
-def parse_v1(root: Element, _problems: list[str]) -> StreamConfiguration:
-    """Read a document that its schema has found valid. Nothing more can be wrong with it."""
+
+def parse_v1(root: Element, problems: list[str]) -> StreamConfiguration:
+    """Read a document that its schema has found valid; what the schema cannot say is added to `problems`."""
     readers: list[ComponentSpec] = []
     writers: list[ComponentSpec] = []
     nodes: list[Node] = []
@@ -26,7 +33,7 @@ def parse_v1(root: Element, _problems: list[str]) -> StreamConfiguration:
         elif kind == "writer":
             writers.append(component(element))
         else:
-            nodes.append(_node(element, len(nodes) + 1))
+            nodes.append(_node(element, problems))
     return StreamConfiguration(1, tuple(readers), tuple(writers), tuple(nodes))
 
 
@@ -53,14 +60,40 @@ def gadget_name(element: Element, classname: str) -> str:
     return child_text(element, "name") or classname.rpartition(".")[2]
 
 
-def _node(element: Element, position: int) -> Node:
+def _node(element: Element, problems: list[str]) -> Node:
     classname = child_text(element, "classname") or ""
     dll = child_text(element, "dll") or ""
-    if (dll, classname) == (PYTHON_LIBRARY, "PythonGadget"):
-        return UnsupportedNode("gadget> with the class PythonGadget of <gadgetron_python", position)
     properties = tuple(
         (child_text(child, "name") or "", child_text(child, "value") or "")
         for child in element
         if local_name(child) == "property"
     )
-    return GadgetSpec(gadget_name(element, classname), dll, classname, properties)
+    name = gadget_name(element, classname)
+    if (dll, classname) == (PYTHON_LIBRARY, "PythonGadget"):
+        return _python_gadget(name, properties, problems)
+    return GadgetSpec(name, dll, classname, properties)
+
+
+def _python_gadget(name: str, properties: tuple[tuple[str, str], ...], problems: list[str]) -> Node:
+    """Make an external node of a PythonGadget; or a gadget, if its module is one of ours."""
+    values = dict(properties)
+    module, target = values.get("python_module", "").strip(), values.get("python_class", "").strip()
+    if not module:
+        problems.append(f"gadget {name}: a PythonGadget needs the property python_module")
+    if module.startswith(OWN_MODULES):
+        own = tuple((key, value) for key, value in properties if not key.startswith("python_"))
+        return GadgetSpec(name, "", f"{module}.{target}", own)
+    configuration = Element("configuration")
+    for key, value in properties:
+        SubElement(configuration, "property", {"name": key, "value": value})
+    return ExternalSpec(name, ExecuteSpec("python", module, target or None), document(configuration))
+
+
+def document(element: Element | None) -> bytes:
+    """Give an element as a document of its own; an empty <configuration> for None."""
+    if element is None:
+        return b"<configuration/>"
+    alone = Element(element.tag, element.attrib)
+    alone.text = element.text
+    alone.extend(element)
+    return tostring(alone)

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from gadgetron.configuration.model import (
     ComponentSpec,
+    ConnectSpec,
+    ExecuteSpec,
+    ExternalSpec,
     GadgetSpec,
     Node,
     ParallelSpec,
@@ -13,7 +16,7 @@ from gadgetron.configuration.model import (
     StreamConfiguration,
     UnsupportedNode,
 )
-from gadgetron.configuration.parse_v1 import child_text, component, gadget_name
+from gadgetron.configuration.parse_v1 import child_text, component, document, gadget_name
 from gadgetron.configuration.xml_safe import local_name
 
 if TYPE_CHECKING:
@@ -51,7 +54,34 @@ def _node(element: Element, position: int, problems: list[str]) -> Node:
         return PureStreamSpec(_pure_gadgets(element[0], problems), workers)
     if kind == "purestream":
         return PureStreamSpec(_pure_gadgets(element, problems))
+    if kind == "external":
+        return _external(element, position, problems)
     return UnsupportedNode(kind, position)
+
+
+def _external(element: Element, position: int, problems: list[str]) -> Node:
+    children = {local_name(child): child for child in element}
+    execute, connect = children.get("execute"), children.get("connect")
+    if (execute is None) == (connect is None):
+        both = "both <execute> and <connect>" if execute is not None else "neither <execute> nor <connect>"
+        problems.append(f"node {position} of the stream, <external>, has {both}; it needs one of them")
+        return ExternalSpec("external", ConnectSpec("localhost", 0))
+    action: ExecuteSpec | ConnectSpec
+    if execute is not None:
+        target = (execute.get("target") or "").strip() or None
+        action = ExecuteSpec(execute.get("type", "").strip().lower(), execute.get("name", "").strip(), target)
+        name = f"{action.name}.{target}" if target else action.name
+    else:
+        attributes = connect.attrib if connect is not None else {}
+        action = ConnectSpec(attributes.get("address", "").strip() or "localhost", int(attributes.get("port", "0")))
+        name = f"{action.address}:{action.port}"
+    return ExternalSpec(
+        name,
+        action,
+        document(children.get("configuration")),
+        tuple(component(child) for child in children.get("readers", ())),
+        tuple(component(child) for child in children.get("writers", ())),
+    )
 
 
 def _pure_gadgets(element: Element, problems: list[str]) -> tuple[GadgetSpec, ...]:

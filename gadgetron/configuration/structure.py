@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gadgetron.branch import Branch
 from gadgetron.configuration.flow import FlowNode, FlowParallel, FlowStep
-from gadgetron.configuration.model import GadgetSpec, Node, ParallelSpec, PureStreamSpec
+from gadgetron.configuration.model import ExternalSpec, GadgetSpec, Node, ParallelSpec, PureStreamSpec
 from gadgetron.merge import Merge
 from gadgetron.nodes import not_pure
 from gadgetron.property_types import quoted
@@ -65,11 +65,11 @@ def _key_problems(who: str, wanted: Sequence[str], keys: Sequence[str]) -> Itera
             yield f"{who} the streams {known}; there is no use for one with the key {quoted(key)}"
 
 
-def flow_nodes(nodes: Sequence[Node], steps: Mapping[GadgetSpec, FlowStep]) -> list[FlowNode]:
+def flow_nodes(nodes: Sequence[Node], steps: Mapping[GadgetSpec | ExternalSpec, FlowStep]) -> list[FlowNode]:
     """Give nodes as the flow of messages sees them."""
     found: list[FlowNode] = []
     for node in nodes:
-        if isinstance(node, GadgetSpec):
+        if isinstance(node, GadgetSpec | ExternalSpec):
             found.append(steps[node])
         elif isinstance(node, PureStreamSpec):
             found += [steps[spec] for spec in node.gadgets]

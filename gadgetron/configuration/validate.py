@@ -8,10 +8,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gadgetron.configuration.flow import FlowNode, FlowStep, check_flow
-from gadgetron.configuration.model import ComponentSpec, GadgetSpec, Node, PureStreamSpec, StreamConfiguration, walk
+from gadgetron.configuration.model import (
+    ComponentSpec,
+    ExternalSpec,
+    GadgetSpec,
+    Node,
+    PureStreamSpec,
+    StreamConfiguration,
+    walk,
+)
 from gadgetron.configuration.references import ConfiguredGadget, reference_problems
 from gadgetron.configuration.structure import flow_nodes, structure_problems
 from gadgetron.errors import ConfigurationError, PropertyError
+from gadgetron.foreign.launch import check_external
+from gadgetron.foreign.make import load_components
+from gadgetron.foreign.settings import ForeignSettings
+from gadgetron.gadget import Gadget
 from gadgetron.limits import LIMITS
 from gadgetron.nodes import pure_stream_threads
 from gadgetron.properties import Reference, find_property, parse_value, resolve_folder
@@ -50,7 +62,10 @@ class ValidationReport:
 
 
 def validate(
-    configuration: StreamConfiguration, loader: Loader, global_parameters: Sequence[tuple[str, str]] = ()
+    configuration: StreamConfiguration,
+    loader: Loader,
+    global_parameters: Sequence[tuple[str, str]] = (),
+    foreign: ForeignSettings | None = None,
 ) -> ValidationReport:
     """Check a parsed configuration: names, properties, references, threads, and whether neighbours fit.
 
@@ -60,6 +75,8 @@ def validate(
         Decides which names may be loaded; loading imports the modules that the configuration names.
     global_parameters
         (name, value) of properties that are set on every gadget that declares them.
+    foreign
+        What foreign modules may be.
     """
     report = ValidationReport()
     report.errors += [
@@ -70,17 +87,21 @@ def validate(
     gadgets = {spec: _load_gadget(spec, loader, report) for spec in configuration.gadgets}
     known = {spec: gadget for spec, gadget in gadgets.items() if gadget is not None}
     loaded = [known[spec] for spec in configuration.gadgets if spec in known]
-    steps = {
+    steps: dict[GadgetSpec | ExternalSpec, FlowStep] = {
         spec: _check_properties(gadget, configuration.from_client, global_parameters, report)
         for spec, gadget in known.items()
     }
+    externals = {
+        spec: _load_external(spec, loader, foreign or ForeignSettings(), report) for spec in configuration.externals
+    }
+    steps |= {spec: step for spec, step in externals.items() if step is not None}
     structure = structure_problems(configuration.nodes, {spec: gadget.cls for spec, gadget in known.items()})
     report.errors += structure
     report.errors += reference_problems(loaded)
     names = Counter(spec.name for spec in configuration.gadgets)
     report.notices += [f"{count} gadgets are called {name}" for name, count in names.items() if count > 1]
     _check_threads(configuration.nodes, loaded, report)
-    if len(known) == len(gadgets) and not structure and not configuration.unsupported:
+    if len(steps) == len(gadgets) + len(externals) and not structure and not configuration.unsupported:
         _check_neighbours(readers, flow_nodes(configuration.nodes, steps), writers, report)
     return report
 
@@ -102,6 +123,24 @@ def _load_components(
         f"{count} {kind}s have the slot {slot}: the last one counts" for slot, count in slots.items() if count > 1
     ]
     return loaded
+
+
+def _load_external(
+    spec: ExternalSpec, loader: Loader, foreign: ForeignSettings, report: ValidationReport
+) -> FlowStep | None:
+    try:
+        check_external(spec, loader, foreign)
+        readers, writers = load_components(spec, loader)
+    except ConfigurationError as err:
+        report.errors.append(str(err))
+        return None
+    return FlowStep(
+        spec.name,
+        Gadget,
+        True,
+        tuple(kind for writer in writers for kind in writer.accepts),
+        tuple(kind for reader in readers for kind in reader.emits),
+    )
 
 
 def _load_gadget(spec: GadgetSpec, loader: Loader, report: ValidationReport) -> ConfiguredGadget | None:

@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -486,6 +487,11 @@ class SocketStream(DescriptorStream):
         except OSError as error:
             if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
                 raise ConnectionLost(f"the connection could not be ended in order: {_reason(error)}") from error
+
+    def hang_up(self) -> None:
+        """End both directions now: whoever reads or writes, in whatever thread, fails. From any thread; idempotent."""
+        with suppress(OSError):  # the peer may have ended it before
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def discard_input(self, deadline: float, max_bytes: int) -> None:
         """Read and drop what the peer still sends.

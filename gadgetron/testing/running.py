@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gadgetron.errors import GadgetronError, PeerTimeout
 from gadgetron.gadget import Gadget
-from gadgetron.message import MessageBlock, ParametersMessage, config_message
+from gadgetron.message import GadgetContainerMessage, MessageBlock, ParametersMessage, config_message
 from gadgetron.nodes import Node, Parallel, all_gadgets
 from gadgetron.stream import EndGadget, Stream
 from gadgetron.task import Task
@@ -119,6 +119,9 @@ class _Run:
     def output_ready(self, message: MessageBlock) -> int:
         self._deliver([message])
         return 0
+
+    def tell_client(self, text: str) -> None:
+        self._deliver([GadgetContainerMessage(text)])
 
     def find_gadget(self, name: str) -> Gadget | None:
         return self._stream.find(name)

@@ -7,8 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gadgetron.configuration import parse as parse_module
-from gadgetron.configuration.model import ComponentSpec, GadgetSpec, ParallelSpec, PureStreamSpec
+from gadgetron.configuration.model import (
+    ComponentSpec,
+    ConnectSpec,
+    ExecuteSpec,
+    ExternalSpec,
+    GadgetSpec,
+    ParallelSpec,
+    PureStreamSpec,
+)
 from gadgetron.configuration.parse import parse_configuration
+from gadgetron.configuration.xml_safe import parse_xml
 from gadgetron.errors import ConfigurationError, GadgetronError, LimitExceeded
 from tests.configuration.documents import NAMESPACE, gadget, v1, v2
 from tests.reference import reference_file
@@ -163,7 +172,6 @@ EMPTY = "<gadget><classname>X</classname></gadget>"
 BRANCHES = "<branch><classname>B</classname></branch><merge><classname>M</classname></merge>"
 DISTRIBUTOR = "<distributor><classname>D</classname></distributor>"
 NODES = {
-    "external": '<external><connect port="18000"/><configuration><any thing="1"/>text</configuration></external>',
     "distributed": f"<distributed>{DISTRIBUTOR}<stream>{EMPTY}</stream></distributed>",
     "puredistributed": f"<puredistributed><readers/><writers/><purestream>{EMPTY}</purestream></puredistributed>",
 }
@@ -201,15 +209,58 @@ def test_pure_streams_are_read():
 def test_keys_are_unique_and_what_is_inside_is_checked():
     with pytest.raises(ConfigurationError, match="2 streams have the key 'a'"):
         parse(v2(f'<parallel>{BRANCHES}<stream key="a"/><stream key="a"/></parallel>'))
-    with pytest.raises(ConfigurationError, match="<external>, is not supported yet"):
-        parse(v2(f'<parallel>{BRANCHES}<stream key="a">{NODES["external"]}</stream></parallel>'))
+    with pytest.raises(ConfigurationError, match="<distributed>, is not supported yet"):
+        parse(v2(f'<parallel>{BRANCHES}<stream key="a">{NODES["distributed"]}</stream></parallel>'))
     with pytest.raises(LimitExceeded, match="number of gadgets"):
         parse(v2(f'<parallel>{BRANCHES}<stream key="a"/></parallel>' * 65))
 
 
-def test_a_python_gadget_of_the_first_dialect_is_not_supported_yet():
-    with pytest.raises(ConfigurationError, match="PythonGadget.* is not supported yet"):
-        parse(v1([("py", "gadgetron_python", "PythonGadget", [("python_module", "os")])]))
+def test_external_nodes_are_read():
+    document = (
+        '<external><connect port="18000"/><configuration a="1">x<any thing="ü"/>text</configuration></external>'
+        '<external><execute name="m.n" type="PYTHON" target="f"/><readers><reader><classname>R</classname></reader>'
+        "</readers><writers><writer><classname>W</classname></writer></writers></external>"
+        '<external><connect address="10.0.0.1" port="1"/></external>'
+    )
+    first, second, third = parse(v2(document)).nodes
+    configuration = b'<configuration a="1">x<any thing="&#252;" />text</configuration>'
+    assert first == ExternalSpec("localhost:18000", ConnectSpec("localhost", 18000), configuration)
+    execute = ExecuteSpec("python", "m.n", "f")
+    components = (ComponentSpec("", "R"),), (ComponentSpec("", "W"),)
+    assert second == ExternalSpec("m.n.f", execute, b"<configuration/>", *components)
+    assert third == ExternalSpec("10.0.0.1:1", ConnectSpec("10.0.0.1", 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "neither <execute> nor <connect>"),
+        ('<connect port="1"/><execute name="m" type="python"/>', "both <execute> and <connect>"),
+        ('<connect port="70000"/>', "expected a port"),
+        ('<execute type="python"/>', "name"),
+    ],
+)
+def test_an_external_node_is_started_or_connected_to(content, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse(v2(f"<external>{content}</external>"))
+
+
+def test_a_python_gadget_of_the_first_dialect_is_an_external_node():
+    properties = [("python_module", "recon"), ("python_class", "Recon"), ("strength", "a & b")]
+    (node,) = parse(v1([("py", "gadgetron_python", "PythonGadget", properties)])).nodes
+    assert isinstance(node, ExternalSpec)
+    assert node.name == "py"
+    assert node.action == ExecuteSpec("python", "recon", "Recon")
+    found = [dict(element.attrib) for element in parse_xml(node.configuration, max_bytes=1000, what="it")]
+    assert found == [{"name": name, "value": value} for name, value in properties]
+    with pytest.raises(ConfigurationError, match="py: a PythonGadget needs the property python_module"):
+        parse(v1([("py", "gadgetron_python", "PythonGadget", [])]))
+
+
+def test_a_python_gadget_whose_module_is_one_of_ours_runs_inside():
+    properties = [("python_module", "gadgets.mri_core.scale"), ("python_class", "ScaleGadget"), ("x", "1")]
+    (node,) = parse(v1([("py", "gadgetron_python", "PythonGadget", properties)])).nodes
+    assert node == GadgetSpec("py", "", "gadgets.mri_core.scale.ScaleGadget", (("x", "1"),))
 
 
 def test_limits_hold_at_the_limit_and_fail_behind_it():

@@ -1,0 +1,116 @@
+"""The connection to a foreign module, as the Gadgetron sees it: it is the client, the module the server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from gadgetron.errors import ConnectionLost, RemoteError, UnexpectedMessageError
+from gadgetron.limits import LIMITS
+from gadgetron.message import MessageBlock
+from gadgetron.message_io import GadgetMessageReader
+from gadgetron.protocol.byte_stream import SocketStream
+from gadgetron.protocol.classic_client import CLOSE_FRAME, configuration_script_frame, parameters_frame
+from gadgetron.protocol.message_ids import MessageID, message_name
+from gadgetron.protocol.wire import read_bytes_u64, text_of
+
+
+class ForeignLink:
+    """A stream to a module.
+
+    Parameters
+    ----------
+    stream
+        Belongs to the link.
+    readers
+        By message id.
+    """
+
+    def __init__(self, stream: SocketStream, readers: Mapping[int, GadgetMessageReader]) -> None:
+        self.stream = stream
+        self._readers = readers
+        self._done = threading.Event()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the module has sent CLOSE: it takes nothing any more."""
+        return self._done.is_set()
+
+    # One thread writes
+
+    def send_start(self, configuration: bytes, header: bytes) -> None:
+        """Send what every module gets first."""
+        self.stream.write(configuration_script_frame(configuration, self.stream.limits))
+        self.stream.write(parameters_frame(header, self.stream.limits))
+
+    def send_close(self) -> None:
+        """Say that nothing more comes."""
+        self.stream.write(CLOSE_FRAME)
+
+    # Another one reads
+
+    def receive(self, put: Callable[[list[MessageBlock]], None]) -> None:
+        """Read until the module's CLOSE, and hand over what comes, in batches.
+
+        Raises
+        ------
+        ConnectionLost
+            If the connection ends without CLOSE.
+        RemoteError
+            If the module reports an error.
+        ProtocolError
+            If it sends what it may not.
+        """
+        stream = self.stream
+        batch: list[MessageBlock] = []
+
+        def hand_over() -> None:
+            if batch:
+                messages = batch[:]
+                batch.clear()
+                put(messages)
+
+        stream.before_wait = hand_over
+        try:
+            while True:
+                start = stream.read_frame_start(2)
+                if start is None:
+                    hand_over()
+                    raise ConnectionLost("its end came without CLOSE")
+                message_id = start[0] | start[1] << 8
+                reader = self._readers.get(message_id)
+                if reader is not None:
+                    batch.append(reader.read(stream))
+                    if len(batch) >= LIMITS.queue_messages:
+                        hand_over()
+                    continue
+                hand_over()
+                if message_id == MessageID.CLOSE:
+                    self._done.set()
+                    self._finish()
+                    return
+                if message_id == MessageID.ERROR:
+                    text = text_of(read_bytes_u64(stream, "error length", stream.limits.max_text_bytes))
+                    raise RemoteError(f"the module reports an error: {text}")
+                raise UnexpectedMessageError(
+                    f"the module sent {message_name(message_id)}, for which the node has no reader"
+                )
+        finally:
+            stream.before_wait = None
+
+    # The end
+
+    def _finish(self) -> None:
+        """Send nothing more: the module may be waiting for that, and who is writing to it need not go on."""
+        with suppress(ConnectionLost):
+            self.stream.close_write()
+
+    def hang_up(self) -> None:
+        """Wake whoever reads or writes. From any thread."""
+        self.stream.wake()
+        self.stream.hang_up()
+
+    def close(self) -> None:
+        """Release the socket, when nobody uses it any more."""
+        self.stream.close()
