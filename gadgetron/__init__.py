@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gadgetron.message_queue import MessageQueue
     from gadgetron.message_types import Array
     from gadgetron.properties import Property
-    from gadgetron.reconstruct import reconstruct, reconstruct_iter
+    from gadgetron.in_process import reconstruct, reconstruct_iter
     from gadgetron.server import GadgetServerAcceptor
     from gadgetron.task import Task
 
@@ -66,7 +66,7 @@ _MODULES = {
     "message_queue": ["MessageQueue"],
     "message_types": ["Array"],
     "properties": ["Property"],
-    "reconstruct": ["reconstruct", "reconstruct_iter"],
+    "in_process": ["reconstruct", "reconstruct_iter"],
     "server": ["GadgetServerAcceptor"],
     "task": ["Task"],
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gadgetron.errors import ConfigurationError, LimitExceeded, MalformedMessageError
-from gadgetron.reconstruct import reconstruct
+from gadgetron import reconstruct
 from gadgetron.toolboxes.epi import TrapezoidReadout
 from gadgets.epi.cut_x import CutXGadget
 from gadgets.epi.epi_corr import EPICorrGadget

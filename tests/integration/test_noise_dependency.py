@@ -11,7 +11,7 @@ from gadgetron.cli.query import ask_for_dependencies
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.conversion import as_image
 from gadgetron.noise_storage import NOISE_PREFIX
-from gadgetron.reconstruct import reconstruct
+from gadgetron import reconstruct
 from tests.gadgets.support import acquisition, complex_noise, header_xml, relative_difference, scan
 
 MATRIX = (32, 16, 1)
