@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gadgetron.errors import GadgetronError
     from gadgetron.gadget import GADGET_FAIL, GADGET_OK, Gadget, Gadget1, Gadget2, Gadget3
     from gadgetron.header import parse_ismrmrd_header
+    from gadgetron.in_process import reconstruct, reconstruct_iter
     from gadgetron.merge import Merge
     from gadgetron.message import (
         Container,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from gadgetron.message_queue import MessageQueue
     from gadgetron.message_types import Array
     from gadgetron.properties import Property
-    from gadgetron.in_process import reconstruct, reconstruct_iter
     from gadgetron.server import GadgetServerAcceptor
     from gadgetron.task import Task
 

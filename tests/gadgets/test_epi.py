@@ -6,8 +6,8 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from gadgetron.errors import ConfigurationError, LimitExceeded, MalformedMessageError
 from gadgetron import reconstruct
+from gadgetron.errors import ConfigurationError, LimitExceeded, MalformedMessageError
 from gadgetron.toolboxes.epi import TrapezoidReadout
 from gadgets.epi.cut_x import CutXGadget
 from gadgets.epi.epi_corr import EPICorrGadget

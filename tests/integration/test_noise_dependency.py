@@ -6,12 +6,11 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from gadgetron import GadgetronConnector
+from gadgetron import GadgetronConnector, reconstruct
 from gadgetron.cli.query import ask_for_dependencies
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.conversion import as_image
 from gadgetron.noise_storage import NOISE_PREFIX
-from gadgetron import reconstruct
 from tests.gadgets.support import acquisition, complex_noise, header_xml, relative_difference, scan
 
 MATRIX = (32, 16, 1)
