@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from gadgetron.message import Array, Container, GadgetContainerMessage, Paramete
 from gadgetron.parallel_imaging import acceleration_of
 from gadgetron.properties import Property
 from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer, ReconData
+from gadgetron.toolboxes.calibration import CalibrationError
 from gadgetron.toolboxes.coil_maps import coil_map_inati, coil_map_inati_iterative
 from gadgetron.toolboxes.fft import ifft
 from gadgetron.toolboxes.reference import Range, low_pass_kspace
 
 IMAGE_AXES = (-3, -2, -1)
+
+Result = TypeVar("Result")
 
 
 class GenericReconGadget(Gadget1[ReconData]):
@@ -97,6 +101,32 @@ class GenericReconGadget(Gadget1[ReconData]):
         waveforms
             Recorded meanwhile.
         """
+
+    def calibrated(self, bit: ReconBit, compute: Callable[[ReconBuffer], Result]) -> Result:
+        """Give what is computed from calibration data: from the bit's own, or from that of the last bit that had some.
+
+        Raises
+        ------
+        MalformedMessageError
+            If there was none, or it is no use: then the error says why.
+        """
+        reference, bit.reference = bit.reference, None
+        result: Result | None = None
+        if reference is not None:
+            try:
+                result = compute(reference)
+            except CalibrationError as error:
+                raise MalformedMessageError(f"{self.name}: {error}") from error
+            finally:
+                if bit.calibration is not None:
+                    bit.calibration.set(result)
+        elif bit.calibration is not None:
+            result = bit.calibration.wait(lambda: self.inbox.is_closed)
+        if result is None:
+            raise MalformedMessageError(
+                f"{self.name}: no calibration data; a GenericReconCartesianReferencePrepGadget before it prepares it"
+            )
+        return result
 
     def send(self, array: ImageArray, space: int, series: int, role: str) -> None:
         """Give an image array its numbers, say what it is, and send it."""

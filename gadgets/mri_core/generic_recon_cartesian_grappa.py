@@ -15,7 +15,6 @@ from gadgetron.properties import Property
 from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer
 from gadgetron.toolboxes.coil_compression import n_energetic_channels
 from gadgetron.toolboxes.grappa import (
-    CalibrationError,
     calibrate,
     g_factor,
     unmix,
@@ -68,24 +67,16 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
         """Reconstruct one encoding space."""
         acceleration = acceleration_of(self.encoding(space))
-        reference, bit.reference = bit.reference, None
-        coefficients: _Coefficients | None = None
-        if reference is not None:
-            try:
-                coefficients = self._calibrate(reference, data, acceleration, space)
-            finally:
-                if bit.calibration is not None:
-                    bit.calibration.set(coefficients)
-        elif bit.calibration is not None:
-            coefficients = bit.calibration.wait(lambda: self.inbox.is_closed)
-        if coefficients is None or coefficients.unmixing.shape[-3:] != data.data.shape[-3:]:
+        has_reference = bit.reference is not None
+        coefficients = self.calibrated(bit, lambda reference: self._calibrate(reference, data, acceleration, space))
+        if coefficients.unmixing.shape[-3:] != data.data.shape[-3:]:
             raise MalformedMessageError(
-                f"no calibration data for a matrix of {data.data.shape[:-4:-1]} in encoding space {space}: a "
-                "GenericReconCartesianReferencePrepGadget before this one prepares it"
+                f"matrix {data.data.shape[:-4:-1]}: {coefficients.unmixing.shape[:-4:-1]} expected, that of the "
+                f"calibration data — encoding space {space}"
             )
         images = self._unmix(data, coefficients, acceleration)
         array = describe_images(images, data, self.header, space, waveforms)
-        if self.send_out_gfactor and reference is not None and coefficients.gfactor is not None:
+        if self.send_out_gfactor and has_reference and coefficients.gfactor is not None:
             self.send(part_of(array, coefficients.gfactor.astype(np.complex64)), space, 10 * (space + 2), ROLE_GFACTOR)
         if self.send_out_snr_map:
             self.send(self._snr_map(array, coefficients), space, 100 * (space + 3), ROLE_SNR_MAP)
@@ -105,20 +96,14 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         factors = (acceleration.e2, acceleration.e1)
         for place in np.ndindex(n_loc, n_s, n_n):
             source = reference.data[place]
-            try:
-                kernel = calibrate(
-                    source,
-                    source[:n_targets],
-                    factors,
-                    (self.grappa_kSize_E2, self.grappa_kSize_E1, self.grappa_kSize_RO),
-                    self.grappa_reg_lamda,
-                    self.grappa_calib_over_determine_ratio,
-                )
-            except CalibrationError as error:
-                raise MalformedMessageError(
-                    f"GRAPPA with acceleration {acceleration.e1} × {acceleration.e2}: {error} — calibration mode "
-                    f"{acceleration.mode}, encoding space {space}"
-                ) from error
+            kernel = calibrate(
+                source,
+                source[:n_targets],
+                factors,
+                (self.grappa_kSize_E2, self.grappa_kSize_E1, self.grappa_kSize_RO),
+                self.grappa_reg_lamda,
+                self.grappa_calib_over_determine_ratio,
+            )
             unmixing[place] = unmixing_coefficients(kernel, maps[place])
             gfactor[(*place, 0)] = g_factor(unmixing[place], factors)
         return _Coefficients(unmixing, gfactor)

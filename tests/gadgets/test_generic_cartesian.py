@@ -14,6 +14,7 @@ from gadgets.mri_core.bucket_to_buffer import BucketToBufferGadget
 from gadgets.mri_core.generic_recon_cartesian_fft import GenericReconCartesianFFTGadget
 from gadgets.mri_core.generic_recon_cartesian_grappa import GenericReconCartesianGrappaGadget
 from gadgets.mri_core.generic_recon_cartesian_reference_prep import GenericReconCartesianReferencePrepGadget
+from gadgets.mri_core.generic_recon_cartesian_spirit import GenericReconCartesianSpiritGadget
 from gadgets.mri_core.generic_recon_eigen_channel import GenericReconEigenChannelGadget
 from gadgets.mri_core.generic_recon_field_of_view_adjustment import GenericReconFieldOfViewAdjustmentGadget
 from gadgets.mri_core.generic_recon_image_array_scaling import GenericReconImageArrayScalingGadget
@@ -75,7 +76,10 @@ def embedded(kspace, **fields):
     return messages
 
 
-@pytest.mark.parametrize("recon", [GenericReconCartesianFFTGadget, GenericReconCartesianGrappaGadget])
+@pytest.mark.parametrize(
+    "recon",
+    [GenericReconCartesianFFTGadget, GenericReconCartesianGrappaGadget, GenericReconCartesianSpiritGadget],
+)
 def test_full_scans_give_the_image_in_the_units_of_kspace(recon):
     magnitude, kspace = coil_kspace()
     chain = [*buffers(), GenericReconCartesianReferencePrepGadget(), GenericReconEigenChannelGadget(), recon()]
@@ -97,6 +101,17 @@ def test_grappa_fills_missing_lines_in():
     factor = np.vdot(found, magnitude) / np.vdot(found, found)
     assert relative_difference(found * factor, magnitude) < 0.06
     assert factor == pytest.approx(np.sqrt(2), rel=0.03)  # in units of noise half the lines have 1/√2 of the signal
+
+
+def test_spirit_fills_missing_lines_in():
+    magnitude, kspace = coil_kspace()
+    chain = [*buffers(), GenericReconCartesianReferencePrepGadget(), GenericReconEigenChannelGadget()]
+    recon = GenericReconCartesianSpiritGadget()
+    (array,) = arrays(run([*chain, recon], embedded(kspace), header(parallel=PARALLEL.format(mode="embedded"))))
+    found = np.abs(array.data[0, 0, 0, 0, 0])
+    factor = np.vdot(found, magnitude) / np.vdot(found, found)
+    assert relative_difference(found * factor, magnitude) < 0.06
+    assert factor == pytest.approx(1 / np.sqrt(2), rel=0.03)  # scaled by the root of the undersampling, 2
 
 
 def test_noise_of_one_stays_one_with_and_without_acceleration(rng):

@@ -14,7 +14,16 @@ from tests.gadgets.support import relative_difference
 from tests.integration.test_golden_default import differing_fields, scan_file
 from tests.reference import GOLDEN_IMAGES, reference_file
 
-CONFIGURATIONS = ("FFT", "Grappa", "Grappa_Complex", "Grappa_SNR", "Grappa_T2W", "Grappa_RealTimeCine")
+CONFIGURATIONS = (
+    "FFT",
+    "Grappa",
+    "Grappa_Complex",
+    "Grappa_SNR",
+    "Grappa_T2W",
+    "Grappa_RealTimeCine",
+    "Spirit",
+    "Spirit_RealTimeCine",
+)
 CASES = [
     pytest.param(*file.stem.split("__"), id=file.stem)
     for name in CONFIGURATIONS
