@@ -31,6 +31,7 @@ class ForeignLink:
         self.stream = stream
         self._readers = readers
         self._done = threading.Event()
+        self.has_ended = False  # nothing more will be read
 
     @property
     def is_done(self) -> bool:
@@ -97,6 +98,7 @@ class ForeignLink:
                     f"the module sent {message_name(message_id)}, for which the node has no reader"
                 )
         finally:
+            self.has_ended = True
             stream.before_wait = None
 
     # The end

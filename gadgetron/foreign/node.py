@@ -369,7 +369,7 @@ class ExternalGadget(Gadget):
     def _check_silence(self) -> None:
         """Fail a module that is waited for, and neither takes nor sends anything nor uses the processor."""
         link, process, waits_since = self._link, self._process, self._waits_since
-        if link is None or process is None or waits_since is None:
+        if link is None or link.has_ended or process is None or waits_since is None:
             self._idle = None
             return
         now, limit_s = monotonic(), self._limits.external_silence_s

@@ -1,0 +1,184 @@
+"""The external node: what goes to a module, what passes by, and how modules end."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gadgetron.external.connection import Connection
+from gadgetron.foreign.settings import CommandSettings, ForeignSettings
+from tests import raw_client as raw
+from tests.foreign.modules import handle_connection
+from tests.foreign.support import MODULES, chain, execute, processes, readouts, run
+from tests.servers import InProcessServer
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+ONLY_ACQUISITIONS = (
+    "<writers><writer><classname>readers_writers.acquisition.AcquisitionWriter</classname></writer></writers>"
+)
+
+
+def output(server: InProcessServer) -> list[str]:
+    return [record["line"] for record in server.records.of("module.output")]
+
+
+def test_everything_goes_through_in_order(server: InProcessServer) -> None:
+    data = readouts(50) + raw.waveform() + readouts(20, 300, 4)
+    reply = run(server, execute(""), data)
+    assert reply.is_complete, reply
+    assert b"".join(bytes([i & 255, i >> 8]) + body for i, body in reply.messages) == data + raw.close()
+    assert not processes()
+
+
+def test_a_module_that_returns_without_reading_is_a_success(server: InProcessServer) -> None:
+    reply = run(server, execute("hello"), readouts(500, 512, 8))
+    assert reply.is_complete
+    assert reply.ids == [raw.CLOSE]
+    assert "Hello, world!" in output(server)
+
+
+def test_what_no_writer_takes_passes_by_in_order(server: InProcessServer) -> None:
+    waves = b"".join(raw.waveform(n) for n in range(1, 9))
+    mixed = b"".join(raw.acquisition(n + 1) + raw.waveform(n + 1) for n in range(8))
+    reply = run(server, execute("counts", rest=ONLY_ACQUISITIONS), mixed)
+    assert reply.is_complete
+    assert b"".join(bytes([i & 255, i >> 8]) + body for i, body in reply.messages[:-1]) == waves
+
+
+def test_what_the_module_filters_comes_back(server: InProcessServer) -> None:
+    reply = run(server, execute("counts"), readouts(3) + raw.waveform() + readouts(3))
+    assert reply.ids == [1026, raw.CLOSE]
+
+
+def test_several_nodes_one_after_another_and_the_old_style(server: InProcessServer) -> None:
+    configuration = '<configuration><property name="factor" value="3"/></configuration>'
+    nodes = execute("Doubling") + execute("Doubling", configuration=configuration)
+    reply = run(server, nodes, readouts(3) + raw.waveform())
+    assert sorted(reply.ids[:-1]) == [1008, 1008, 1008, 1026]
+    expected = np.frombuffer(readouts(1)[342:], np.complex64) * 6
+    first = next(body for message_id, body in reply.messages if message_id == 1008)
+    assert np.allclose(np.frombuffer(first[340:], np.complex64), expected)
+
+
+def test_a_session_without_parameters_starts_and_ends_the_module(server: InProcessServer) -> None:
+    reply = raw.exchange(server.port, raw.config_script(chain(execute(""))), raw.close())
+    server.wait_for_summaries(1)
+    assert reply.is_complete
+    assert not processes()
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("raises", r"the module reports an error: (ValueError: this is )?wrong"),
+        ("exits_1", "ended with exit status 1 .*about to give up"),
+        ("killed", r"killed by signal 9 \(SIGKILL\) .*last words"),
+        ("sends_what_it_may_not", "sent CONFIG_FILE .1., for which the node has no reader"),
+        ("cuts_a_message", "ended with exit status 0 before it was done"),
+        ("closes_early", "closed its connection before it was done"),
+        ("no_such_function", "has no no_such_function that takes a connection"),
+        ("Broken", "cannot take an item of"),
+    ],
+)
+def test_a_failing_module_is_told(server: InProcessServer, target: str, reason: str) -> None:
+    reply = run(server, execute(target), readouts(10))
+    assert re.search(reason, reply.error), reply.error
+    assert reply.error.startswith(f"gadget {MODULES}.{target}: ")
+    assert not processes()
+
+
+def test_a_module_that_cannot_be_imported_is_told(server: InProcessServer) -> None:
+    reply = run(server, execute("f", module="tests.foreign.no_such_module"), readouts(1))
+    assert "No module named" in reply.error
+
+
+def test_a_busy_module_is_not_silent(start_server: Callable[..., InProcessServer]) -> None:
+    server = start_server(external_silence_s=0.5)
+    reply = run(server, execute("busy"), readouts(1))
+    assert reply.ids == [1008, raw.CLOSE], reply
+
+
+def test_a_connected_module(server: InProcessServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with Connection(connection) as module:
+                handle_connection(module)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        reply = run(server, f'<external><connect port="{port}"/><configuration/></external>', readouts(20))
+        thread.join()
+    assert reply.scan_counters == list(range(1, 21))
+
+
+def test_nobody_to_connect_to_is_told(start_server: Callable[..., InProcessServer]) -> None:
+    server = start_server(external_connect_s=0.6)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        reply = run(server, f'<external><connect port="{port}"/></external>', readouts(1))
+    assert f"no module can be reached at localhost:{port} within 0.6 s" in reply.error
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('<execute type="python" name="os" target="system"/>', "module 'os' is not below an allowed prefix"),
+        ('<execute type="python" name="tests.x" target="-c"/>', "target '-c' is no name"),
+        ('<execute type="python" name="--help" target="x"/>', "module '--help' is no name"),
+        ('<execute type="perl" name="tests.x"/>', "type 'perl' — known are python, matlab, julia, command"),
+        (
+            '<execute type="command" name="/bin/sh"/>',
+            "/sh' is not known: <externalCommand> in gadgetron.xml would allow it",
+        ),
+        ('<execute type="julia" name="tests.x"/>', "needs a target"),
+        ('<connect address="192.0.2.1" port="80"/>', "connecting to '192.0.2.1' is not allowed: <externalHost>"),
+        ('<connect address="localhost.evil.org" port="80"/>', "not allowed"),
+        ('<connect port="0"/>', "port 0"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_before_anything_starts(
+    server: InProcessServer, content: str, reason: str
+) -> None:
+    assert reason in run(server, f"<external>{content}</external>").error
+    assert not server.records.of("module.started")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_a_module_in_another_language(server: InProcessServer, tmp_path: Path) -> None:
+    program = tmp_path / "scale"
+    source = ROOT / "examples" / "foreign" / "scale.cpp"
+    subprocess.run(["g++", "-std=c++17", "-Wall", "-Werror", "-O1", "-o", program, source], check=True, timeout=120)
+    server.environment.foreign = ForeignSettings(commands=(("scale", CommandSettings(str(program))),))
+    node = (
+        '<external><execute type="command" name="scale"/>'
+        f'<configuration><property name="factor" value="-4"/></configuration>{ONLY_ACQUISITIONS}</external>'
+    )
+    reply = run(server, node, readouts(20) + raw.waveform())
+    assert reply.scan_counters == list(range(1, 21))
+    assert 1026 in reply.ids
+    first = next(body for message_id, body in reply.messages if message_id == 1008)
+    found = np.frombuffer(first[-256:], np.complex64)
+    assert np.array_equal(found, -4 * np.frombuffer(readouts(1)[-256:], np.complex64))
+    assert "scaled 20 readouts by -4" in output(server)
+    everything = run(server, '<external><execute type="command" name="scale"/></external>', raw.waveform())
+    assert "the module reports an error: no use for message 1026" in everything.error
+
+
+def test_a_program_that_is_missing_is_told(server: InProcessServer) -> None:
+    server.environment.foreign = ForeignSettings(commands=(("tool", CommandSettings("/no/such/tool")),))
+    reply = run(server, '<external><execute type="command" name="tool"/></external>', readouts(1))
+    assert "tool cannot be started: No such file or directory" in reply.error
+    assert "/no/such" not in reply.error
