@@ -38,6 +38,19 @@ def _first_line(err: BaseException) -> str:
     return text.splitlines()[0] if text.strip() else type(err).__name__
 
 
+def refuse_what_is_no_file(path: Path, doing: str) -> None:
+    """Refuse a folder, a device or a pipe: reading could wait for ever, and publishing would replace it.
+
+    Raises
+    ------
+    StorageError
+        If there is something of that name that is no file.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a device or a pipe"
+        raise StorageError(f"{path.name or path}: {what}, not a file — {doing}")
+
+
 def open_for_reading(path: Path) -> h5py.File:
     """Open an HDF5 file for reading.
 
@@ -46,6 +59,7 @@ def open_for_reading(path: Path) -> h5py.File:
     StorageError
         If it is missing, is no HDF5 file, or may not be read.
     """
+    refuse_what_is_no_file(path, "opening it for reading")
     with storage_errors(path, "opening it for reading"):
         if path.is_file() and not h5py.is_hdf5(path):
             os.close(os.open(path, os.O_RDONLY))  # a file that may not be read says so itself
@@ -158,7 +172,14 @@ class _PatientFile(RawIOBase):
 
 
 def temporary_name(path: Path) -> Path:
-    """Give an unused name in the same folder as `path`, so that a rename is enough to publish."""
+    """Give an unused name in the same folder as `path`, so that a rename is enough to publish.
+
+    Raises
+    ------
+    StorageError
+        If `path` is something that the rename must not replace.
+    """
+    refuse_what_is_no_file(path, "creating it")
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
 
 

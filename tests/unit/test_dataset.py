@@ -252,8 +252,26 @@ def test_files_that_are_no_scans_are_refused_in_words(tmp_path, content, words):
 
 
 def test_a_folder_is_no_scan(tmp_path):
-    with pytest.raises(StorageError, match="opening it for reading"):
+    with pytest.raises(StorageError, match="a folder, not a file — opening it for reading$"):
         ScanFile(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_never_replaced_nor_waited_for(tmp_path, kind):
+    path = tmp_path / "out.h5"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    before = path.stat()
+    for open_it in (ScanFile, ImageFileWriter, lambda path: ScanWriter(path, overwrite=True)):
+        with pytest.raises(StorageError, match=r"out\.h5: a .*, not a file"):
+            open_it(path)
+    assert path.stat() == before
+    assert folder_content(tmp_path) == {"out.h5"}
+
+
+@pytest.mark.parametrize("name", ["", "..", "/"])
+def test_a_name_without_a_file_is_refused_in_words(name):
+    with pytest.raises(StorageError, match="a folder, not a file"):
+        ScanWriter(name, overwrite=True)
 
 
 def test_a_missing_group_is_named_with_those_there_are(tmp_path, rng):
