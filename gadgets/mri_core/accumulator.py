@@ -14,7 +14,6 @@ from gadgetron.header import Encoding
 from gadgetron.limits import LIMITS, check
 from gadgetron.message import Array, Container, ParametersMessage, make_message
 from gadgetron.properties import Property
-from gadgetron.toolboxes.kspace import Received, phase_encoding_grid
 from gadgetron.recon_types import (
     COUNTERS,
     FLAG_LAST_IN_SLICE,
@@ -24,6 +23,7 @@ from gadgetron.recon_types import (
     acquisition_fields,
     make_image_header,
 )
+from gadgetron.toolboxes.kspace import Received, phase_encoding_grid
 
 E1, E2, SLICE = (COUNTERS.index(name) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "slice"))
 

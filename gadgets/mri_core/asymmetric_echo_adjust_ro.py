@@ -7,8 +7,8 @@ import numpy as np
 
 from gadgetron.gadget import Gadget2
 from gadgetron.message import Array, Container, ParametersMessage
-from gadgetron.toolboxes.readout import pad_asymmetric_readout
 from gadgetron.recon_types import FLAG_NOISE
+from gadgetron.toolboxes.readout import pad_asymmetric_readout
 
 
 class AsymmetricEchoAdjustROGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):

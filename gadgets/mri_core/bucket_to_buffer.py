@@ -14,8 +14,6 @@ from gadgetron.header import Encoding, IsmrmrdHeader
 from gadgetron.limits import LIMITS, check
 from gadgetron.message import Container, GadgetContainerMessage, ParametersMessage
 from gadgetron.properties import Property
-from gadgetron.toolboxes.arrays import shared_pool
-from gadgetron.toolboxes.kspace import AxisGrid, ReadoutPlace, Received, phase_encoding_grid, place_readout
 from gadgetron.recon_types import (
     COUNTERS,
     Acquisition,
@@ -29,6 +27,8 @@ from gadgetron.recon_types import (
     SamplingLimit,
     empty_objects,
 )
+from gadgetron.toolboxes.arrays import shared_pool
+from gadgetron.toolboxes.kspace import AxisGrid, ReadoutPlace, Received, phase_encoding_grid, place_readout
 
 DIMENSIONS = ("average", "contrast", "phase", "repetition", "set", "segment", "slice", "none", "")
 KEY = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")

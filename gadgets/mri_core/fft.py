@@ -8,8 +8,8 @@ import numpy as np
 from gadgetron.errors import GadgetError
 from gadgetron.gadget import Gadget1
 from gadgetron.message import Array, Container, make_message
-from gadgetron.toolboxes.fft import ifft
 from gadgetron.recon_types import ReconBuffer, ReconData, make_image_header
+from gadgetron.toolboxes.fft import ifft
 
 SPATIAL_AXES = (1, 2, 3)
 

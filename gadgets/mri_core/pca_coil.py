@@ -10,9 +10,9 @@ import numpy as np
 from gadgetron.gadget import Gadget2
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
 from gadgetron.properties import Property
+from gadgetron.recon_types import FLAG_LAST_IN_SLICE, FLAG_NOISE
 from gadgetron.toolboxes.arrays import owned, shared_pool
 from gadgetron.toolboxes.coils import mix_channels, principal_components
-from gadgetron.recon_types import FLAG_LAST_IN_SLICE, FLAG_NOISE
 
 MAX_BUFFERED = 100
 CENTRAL_SAMPLES = 16

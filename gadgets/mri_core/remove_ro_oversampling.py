@@ -10,10 +10,10 @@ import numpy as np
 from gadgetron.errors import MalformedMessageError
 from gadgetron.gadget import Gadget2
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
+from gadgetron.recon_types import FLAG_NOISE
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.readout import crop_readouts, resample_trajectory
 from gadgetron.toolboxes.turns import heavy_work
-from gadgetron.recon_types import FLAG_NOISE
 
 Readout = Array[np.complex64]
 

@@ -8,8 +8,8 @@ import numpy as np
 from gadgetron.gadget import Gadget1
 from gadgetron.message import Array, Container
 from gadgetron.properties import Property
-from gadgetron.toolboxes.images import percentile_scale
 from gadgetron.recon_types import ImageArray
+from gadgetron.toolboxes.images import percentile_scale
 
 
 class ScaleGadget(Gadget1[ismrmrd.ImageHeader | ImageArray]):

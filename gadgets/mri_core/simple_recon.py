@@ -6,8 +6,8 @@ import numpy as np
 
 from gadgetron.gadget import Gadget1
 from gadgetron.message import Container, GadgetContainerMessage
-from gadgetron.toolboxes.coils import rss_image
 from gadgetron.recon_types import ImageArray, ReconBuffer, ReconData, empty_objects, make_image_header
+from gadgetron.toolboxes.coils import rss_image
 
 
 class SimpleReconGadget(Gadget1[ReconData]):
