@@ -17,7 +17,7 @@ import structlog
 from gadgetron.controller import GadgetStreamController
 from gadgetron.environment import Environment
 from gadgetron.errors import GadgetronError, ServerBusy, ShuttingDown, StorageError
-from gadgetron.protocol.byte_stream import SocketStream
+from gadgetron.protocol.descriptor_stream import SocketStream
 from gadgetron.protocol.detection import DetectedCodec, DetectingSource, Protocols, refusing_codec
 from gadgetron.protocol.stream_source import StreamSource
 from gadgetron.session_state import SessionState

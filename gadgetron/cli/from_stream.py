@@ -15,8 +15,8 @@ from gadgetron.environment import Environment
 from gadgetron.errors import GadgetronError, QueueClosed, StorageError
 from gadgetron.message import ParametersMessage
 from gadgetron.output import MessageSink, MessageSource, Output
-from gadgetron.protocol.byte_stream import FileStream
 from gadgetron.protocol.classic import ClassicCodec, ClassicSource
+from gadgetron.protocol.descriptor_stream import FileStream
 from gadgetron.scan_source import ScanSource
 from gadgetron.writer_task import WriterTask
 

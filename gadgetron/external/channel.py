@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from gadgetron.errors import ConnectionLost, GadgetronError
 from gadgetron.limits import LIMITS
-from gadgetron.protocol.byte_stream import SocketStream
+from gadgetron.protocol.descriptor_stream import SocketStream
 from gadgetron.protocol.message_ids import MessageID
 from gadgetron.protocol.wire import U16, U64
 

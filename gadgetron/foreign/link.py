@@ -10,8 +10,8 @@ from gadgetron.errors import ConnectionLost, RemoteError, UnexpectedMessageError
 from gadgetron.limits import LIMITS
 from gadgetron.message import MessageBlock
 from gadgetron.message_io import GadgetMessageReader
-from gadgetron.protocol.byte_stream import SocketStream
 from gadgetron.protocol.classic_client import CLOSE_FRAME, configuration_script_frame, parameters_frame
+from gadgetron.protocol.descriptor_stream import SocketStream
 from gadgetron.protocol.message_ids import MessageID, message_name
 from gadgetron.protocol.wire import read_bytes_u64, text_of
 

@@ -23,8 +23,8 @@ from gadgetron.limits import LIMITS, Limits
 from gadgetron.message import MessageBlock, ParametersMessage, matches
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.message_types import MessageType
-from gadgetron.protocol.byte_stream import SocketStream
 from gadgetron.protocol.classic_client import connect
+from gadgetron.protocol.descriptor_stream import SocketStream
 
 FOREVER_S = 20.0 * 24 * 3600  # what poll can wait for at most is 24 days
 VERDICT_S = 0.7  # for the process to end after its connection has: then the reason is known

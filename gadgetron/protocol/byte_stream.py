@@ -1,68 +1,29 @@
 """Streams of bytes: exact reads out of large shared blocks, gathered writes, deadlines, and a wake-up for a reader.
 
-Nothing above this module imports `socket`. Reading is for one thread, writing for another; `wake` and `close` for any.
+Reading is for one thread, writing for another; `wake` and `close` for any.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import select
-import socket
 import struct
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
-from gadgetron.errors import ConnectionLost, PeerTimeout, QueueClosed, StorageError
+from gadgetron.errors import ConnectionLost
 from gadgetron.limits import LIMITS, MIB, Limits
+from gadgetron.protocol.block_pool import receive_blocks
 
 Buffer = Any  # bytes, bytearray, memoryview, contiguous arrays, ctypes structures: whatever has the buffer protocol
 
 MAX_GATHER = 512  # buffers in one system call; Linux allows 1024
-MAX_POOLED_BLOCKS = 8  # one session at full speed uses six
-N_OWN_REFERENCES = 2  # to a block that is free: the pool's list's, and getrefcount's argument
-DISCARD_BYTES = 64 * 1024
 
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
-
-
-class BlockPool:
-    """Receive blocks, used again when nobody refers to them any more: it spares the page faults of fresh memory.
-
-    A block is free when the pool's own list is all that refers to it; views that messages hold keep it from being
-    reused, so what a reader handed out is never written to again. For any number of threads: streams share one pool.
-    """
-
-    def __init__(self, max_blocks: int) -> None:
-        self._max_blocks = max_blocks
-        self._blocks: list[np.ndarray[Any, Any]] = []
-        # Whoever holds the lock is the only one who can make new references to a block that has none.
-        self._lock = threading.Lock()
-
-    def take(self, n_bytes: int) -> memoryview:
-        """Give a block of that size which nobody else uses; never waits for one."""
-        with self._lock:
-            blocks = self._blocks
-            for index in range(len(blocks)):
-                # No variable for the block: whether that is a reference of its own depends on the Python version, and
-                # one counted too many would hand out a block that is in use.
-                if blocks[index].nbytes == n_bytes and sys.getrefcount(blocks[index]) == N_OWN_REFERENCES:
-                    return blocks[index].data
-            fresh = np.empty(n_bytes, np.uint8)
-            if len(self._blocks) < self._max_blocks:
-                self._blocks.append(fresh)
-        return fresh.data
-
-
-_pool = BlockPool(MAX_POOLED_BLOCKS)
 
 
 class ByteStream:
@@ -192,7 +153,7 @@ class ByteStream:
         """Receive into another block from now on, one that has room for n bytes."""
         self._block = memoryview(b"")  # let go of the old one first: it may be the free one
         block_bytes = self.limits.receive_block_bytes
-        self._block = _pool.take(block_bytes) if n_bytes <= block_bytes else np.empty(n_bytes, np.uint8).data
+        self._block = receive_blocks.take(block_bytes) if n_bytes <= block_bytes else np.empty(n_bytes, np.uint8).data
 
     def _deadline(self) -> float:
         now = monotonic()
@@ -315,210 +276,3 @@ class MemoryStream(ByteStream):
         for view in views:
             self.written += view
         return sum(view.nbytes for view in views)
-
-
-class _Waker:
-    """A pipe that a waiting reader polls beside its input, so that another thread can wake it."""
-
-    def __init__(self) -> None:
-        self._read_end, self._write_end = os.pipe()
-        os.set_blocking(self._write_end, False)
-        self._woken = False
-        self._is_closed = False
-        # Without it a wake-up could be written to a descriptor that was closed, and opened again for something else.
-        self._lock = threading.Lock()
-
-    def fileno(self) -> int:
-        return self._read_end
-
-    def wake(self) -> None:
-        with self._lock:
-            if not self._woken and not self._is_closed:
-                os.write(self._write_end, b"!")
-            self._woken = True
-
-    @property
-    def is_woken(self) -> bool:
-        return self._woken
-
-    def close(self) -> None:
-        with self._lock:
-            self._is_closed = True
-            os.close(self._read_end)
-            os.close(self._write_end)
-
-
-class DescriptorStream(ByteStream):
-    """A stream over file descriptors: common to sockets, pipes and files.
-
-    Parameters
-    ----------
-    input_fd, output_fd
-        Where to read and write; -1 for a direction that is not used.
-    """
-
-    def __init__(self, input_fd: int, output_fd: int, limits: Limits = LIMITS) -> None:
-        super().__init__(limits)
-        self._input_fd = input_fd
-        self._output_fd = output_fd
-        self._waker = _Waker()
-        self._closed = False
-        self._input_poll = select.poll()
-        self._input_poll.register(self._waker.fileno(), select.POLLIN)
-        if input_fd >= 0:
-            self._input_poll.register(input_fd, select.POLLIN)
-
-    def _receive_into(self, view: memoryview, deadline: float) -> int:
-        while True:
-            timeout_s = deadline - monotonic()
-            if timeout_s <= 0 and not self._input_poll.poll(0):
-                raise PeerTimeout(self._timeout_text())
-            events = dict(self._input_poll.poll(max(0, int(timeout_s * 1000) + 1)))
-            if self._waker.is_woken:
-                raise QueueClosed("reading was ended from another thread")
-            if self._input_fd not in events:
-                continue
-            try:
-                return self._receive(view)
-            except BlockingIOError:
-                continue  # somebody else's wake-up
-            except OSError as error:
-                raise ConnectionLost(f"the connection was lost while reading: {_reason(error)}") from error
-
-    def _timeout_text(self) -> str:
-        if self._at_boundary and self._end == self._start:
-            return "the peer sent nothing within the time allowed"
-        return "the peer did not complete a message within the time allowed"
-
-    def wait_for_wake(self, timeout_s: float) -> None:
-        """Wait without reading, until `wake` or the timeout, whatever the peer does."""
-        poll = select.poll()
-        poll.register(self._waker.fileno(), select.POLLIN)
-        poll.poll(int(timeout_s * 1000) + 1)
-
-    def wait_for_hang_up(self, timeout_s: float) -> bool:
-        """Wait without reading; True if the peer has gone for good (a reset, not a half-close)."""
-        poll = select.poll()
-        poll.register(self._waker.fileno(), select.POLLIN)
-        # Of a pair of pipes the output counts: that nothing more can be read is no more than the end of the input.
-        if self._output_fd >= 0:
-            poll.register(self._output_fd, 0)
-        events = dict(poll.poll(int(timeout_s * 1000) + 1))
-        return bool(events.get(self._output_fd, 0) & (select.POLLERR | select.POLLHUP))
-
-    def _send(self, views: list[memoryview]) -> int:
-        while True:
-            try:
-                return self._send_now(views)
-            except BlockingIOError:
-                self._wait_until_writable()
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-                    raise StorageError(f"the output cannot be written: {_reason(error)}") from error
-                raise ConnectionLost(f"the connection was lost while writing: {_reason(error)}") from error
-
-    def _wait_until_writable(self) -> None:
-        poll = select.poll()
-        poll.register(self._output_fd, select.POLLOUT)
-        began = monotonic()
-        while True:
-            idle_s = monotonic() - max(self.last_progress, began)
-            if idle_s >= self.limits.stall_s:
-                raise PeerTimeout(
-                    f"the peer neither took nor sent anything for {self.limits.stall_s:g} s while output is pending"
-                )
-            if poll.poll(int(min(self.limits.stall_s - idle_s, 1.0) * 1000) + 1):
-                return
-            if self._closed:
-                raise ConnectionLost("the connection was closed while writing")
-
-    def wake(self) -> None:
-        """Make a reader that waits, now or later, raise QueueClosed."""
-        self._waker.wake()
-
-    def close(self) -> None:
-        """Release the descriptors. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            self._waker.close()
-            self._close_descriptors()
-            self._start = self._end = 0
-            self._block = memoryview(b"")  # what is left of a session must not keep a block from being used again
-
-    def _receive(self, view: memoryview) -> int:
-        return os.readv(self._input_fd, [view])
-
-    def _send_now(self, views: list[memoryview]) -> int:
-        return os.writev(self._output_fd, views)
-
-    def _close_descriptors(self) -> None:
-        for descriptor in {self._input_fd, self._output_fd} - {-1}:
-            os.close(descriptor)
-
-
-class FileStream(DescriptorStream):
-    """A stream over a pair of pipes or files, which it owns.
-
-    Parameters
-    ----------
-    input_fd, output_fd
-        Descriptors to read from and to write to; -1 for none.
-    """
-
-
-class SocketStream(DescriptorStream):
-    """A stream over a connected socket, which it owns."""
-
-    def __init__(self, connection: socket.socket, limits: Limits = LIMITS) -> None:
-        connection.setblocking(False)
-        self._socket = connection
-        super().__init__(connection.fileno(), connection.fileno(), limits)
-
-    def _receive(self, view: memoryview) -> int:
-        return self._socket.recv_into(view)
-
-    def _send_now(self, views: list[memoryview]) -> int:
-        return self._socket.sendmsg(views)
-
-    def close_write(self) -> None:
-        """Half-close: the peer sees the end after everything that was written."""
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
-                raise ConnectionLost(f"the connection could not be ended in order: {_reason(error)}") from error
-
-    def hang_up(self) -> None:
-        """End both directions now: whoever reads or writes, in whatever thread, fails. From any thread; idempotent."""
-        with suppress(OSError):  # the peer may have ended it before
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def discard_input(self, deadline: float, max_bytes: int) -> None:
-        """Read and drop what the peer still sends.
-
-        Closing a socket with unread input resets the connection, and a reset can erase what the peer has not read yet.
-        """
-        scratch = memoryview(bytearray(DISCARD_BYTES))
-        poll = select.poll()
-        poll.register(self._input_fd, select.POLLIN)
-        discarded = 0
-        while discarded < max_bytes:
-            remaining_s = deadline - monotonic()
-            if remaining_s <= 0 or not poll.poll(int(remaining_s * 1000) + 1):
-                return
-            try:
-                received = self._socket.recv_into(scratch)
-            except BlockingIOError:
-                continue
-            except OSError:
-                return  # reset by the peer: nobody is left to lose anything
-            if received == 0:
-                return
-            discarded += received
-
-    def _close_descriptors(self) -> None:
-        self._socket.close()
-
-
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)

@@ -7,7 +7,7 @@ from time import monotonic
 
 from gadgetron.errors import ConfigurationError, ConnectionLost, PeerTimeout
 from gadgetron.limits import LIMITS, Limits, check
-from gadgetron.protocol.byte_stream import SocketStream
+from gadgetron.protocol.descriptor_stream import SocketStream
 from gadgetron.protocol.message_ids import MessageID
 from gadgetron.protocol.wire import U16, U32, U64
 

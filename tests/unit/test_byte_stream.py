@@ -15,15 +15,9 @@ import pytest
 
 from gadgetron.errors import ConnectionLost, PeerTimeout, QueueClosed, StorageError
 from gadgetron.limits import LIMITS, Limits
-from gadgetron.protocol.byte_stream import (
-    MAX_GATHER,
-    BlockPool,
-    ByteStream,
-    DescriptorStream,
-    FileStream,
-    MemoryStream,
-    SocketStream,
-)
+from gadgetron.protocol.block_pool import BlockPool
+from gadgetron.protocol.byte_stream import MAX_GATHER, ByteStream, MemoryStream
+from gadgetron.protocol.descriptor_stream import DescriptorStream, FileStream, SocketStream
 from gadgetron.testing import FaultyStream
 
 GUARD_S = 30.0
