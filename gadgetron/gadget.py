@@ -6,16 +6,18 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import structlog
 
 from gadgetron.errors import GadgetError, PropertyError, QueueClosed, describe
+from gadgetron.gadget_controller import GadgetController, NoController
 from gadgetron.limits import LIMITS
 from gadgetron.message import GadgetContainerMessage, MessageBlock, MessageKind, ParametersMessage, close_message
 from gadgetron.message_types import MessageType, alternatives, message_type_name
 from gadgetron.properties import Property, find_property, property_text, set_property
 from gadgetron.task import Task
+from gadgetron.turnstile import Turnstile
 
 GADGET_OK = 0
 GADGET_FAIL = -1
@@ -35,66 +37,12 @@ P3 = TypeVar("P3")
 MAX_PENDING_BYTES = LIMITS.queue_bytes // 2
 
 
-class GadgetController(Protocol):
-    """What a gadget sees of the framework."""
-
-    @property
-    def working_directory(self) -> Path:
-        """Folder in which gadgets may write."""
-
-    def output_ready(self, message: MessageBlock) -> int:
-        """Send a message to the client: a GadgetMessageIdentifier block, then the message."""
-
-    def tell_client(self, text: str) -> None:
-        """Send the client a text for people."""
-
-    def find_gadget(self, name: str) -> Gadget | None:
-        """Give a gadget of the same chain by its name."""
-
-    def parameter(self, name: str) -> str | None:
-        """Give a free parameter of this run (`--parameter name=value`)."""
-
-
 class _Outputs(threading.local):
     """What one thread has put during the batch it works on; `pending` is None where messages go on at once."""
 
     pending: list[MessageBlock] | None = None
     nbytes: int = 0
     ticket: int = -1
-
-
-class _Turnstile:
-    """Lets the threads of one gadget put their outputs in the order in which they took their inputs."""
-
-    def __init__(self) -> None:
-        self._turn_changed = threading.Condition()  # guards the two numbers below
-        self._issued = 0
-        self._current = 0
-        self._aborted = False
-
-    def issue(self) -> int:
-        with self._turn_changed:
-            ticket = self._issued
-            self._issued += 1
-            return ticket
-
-    def wait(self, ticket: int) -> None:
-        with self._turn_changed:
-            while self._current != ticket:
-                if self._aborted:
-                    raise QueueClosed("the gadget was aborted")
-                self._turn_changed.wait()
-
-    def advance(self, ticket: int) -> None:
-        self.wait(ticket)
-        with self._turn_changed:
-            self._current += 1
-            self._turn_changed.notify_all()
-
-    def abort(self) -> None:
-        with self._turn_changed:
-            self._aborted = True
-            self._turn_changed.notify_all()
 
 
 class Gadget(Task):
@@ -144,13 +92,13 @@ class Gadget(Task):
 
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name or type(self).__name__)
-        self.controller: GadgetController = _NoController()
+        self.controller: GadgetController = NoController()
         self.messages_in = 0
         self.messages_out = 0
         self.busy_s = 0.0
         self._next: Task | None = None
         self._outputs = _Outputs()
-        self._turnstile: _Turnstile | None = None
+        self._turnstile: Turnstile | None = None
         self._get_lock = threading.Lock()  # makes taking a batch and drawing its ticket one step
         self._process_lock: threading.Lock | None = None  # one process at a time where the class is not thread-safe
         self._close_lock = threading.Lock()  # guards the next three
@@ -279,7 +227,7 @@ class Gadget(Task):
         n_threads = n_threads or self.threads
         if n_threads > 1:
             if self.thread_safe:
-                self._turnstile = _Turnstile()
+                self._turnstile = Turnstile()
             else:
                 self._process_lock = threading.Lock()
         self._serving = n_threads
@@ -479,23 +427,3 @@ class Gadget3(_TypedGadget, Generic[P1, P2, P3]):
     """A gadget that takes messages whose first blocks hold a P1, P2 and P3: implement `process(self, m1, m2, m3)`."""
 
     _arity = 3
-
-
-class _NoController:
-    """Stands in for the framework until a gadget is part of a chain."""
-
-    @property
-    def working_directory(self) -> Path:
-        raise GadgetError("?", "the gadget is not part of a chain, so it has no working directory")
-
-    def output_ready(self, message: MessageBlock) -> int:
-        raise GadgetError("?", "the gadget is not part of a chain, so there is nowhere to send output")
-
-    def tell_client(self, text: str) -> None:
-        raise GadgetError("?", "the gadget is not part of a chain, so there is no client to tell")
-
-    def find_gadget(self, name: str) -> Gadget | None:
-        return None
-
-    def parameter(self, name: str) -> str | None:
-        return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gadgetron import Gadget, Property
-from gadgetron.gadget import GadgetController
+from gadgetron.gadget_controller import GadgetController
 from tests.docs.pages import DOCS, read_blocks, run_page
 
 PAGE = DOCS / "first-gadget.md"
