@@ -120,6 +120,17 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _refuse_stream_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    for flag, value in (
+        ("-c", options.config_name),
+        ("-i", options.input_path),
+        ("-o", options.output_path),
+        ("--parameter", options.parameter),
+    ):
+        if value:
+            parser.error(f"{flag} needs --from_stream")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status."""
     parser = make_parser()
@@ -139,8 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(level, as_json=options.log_json)
     if options.from_stream and options.protocol == Protocols.ENTITY.value:
         parser.error("--from_stream reads and writes the classic protocol: leave --protocol out")
-    if options.parameter and not options.from_stream:
-        parser.error("--parameter needs --from_stream")
+    if not options.from_stream:
+        _refuse_stream_options(parser, options)
     try:
         if options.home is not None:
             os.environ["GADGETRON_HOME"] = str(options.home.resolve())

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gadgetron import reconstruct
+from gadgetron.cli.daemon import main
 from gadgetron.dataset import list_image_groups, load_images
 from gadgetron.message import GadgetContainerMessage
 from gadgetron.phantom import PhantomOptions, write_phantom
@@ -149,3 +150,11 @@ def test_a_gadget_that_prints_does_not_spoil_the_stream(scan: Path, tmp_path: Pa
     assert b"on standard output" in result.stderr
     assert b"on standard output" not in result.stdout
     assert len(images_in(run("-c", "default.xml", data=result.stdout).stdout)) == 3
+
+
+@pytest.mark.parametrize("option", ["-c", "-i", "-o", "--parameter"])
+def test_its_options_do_not_start_a_server(option, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([option, "a=b"])
+    assert caught.value.code == 2
+    assert f"{option} needs --from_stream" in capsys.readouterr().err
