@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gadgetron import __version__
 from gadgetron.cli import info, validate
+from gadgetron.cli.daemon import make_parser
 from tests.configuration.documents import gadget, v1, v2
 
 
@@ -209,3 +212,10 @@ def test_info_shows_parallel_streams(capsys, write):
     pure = f"<purestream>{gadget('ExtractGadget')}</purestream>"
     assert info.main([write(v2(f'<parallelprocess workers="3">{pure}</parallelprocess>'))]) == 0
     assert "in 3 threads:" in capsys.readouterr().out
+
+
+def test_every_environment_variable_of_the_daemon_is_shown(capsys):
+    named = set(re.findall(r"GADGETRON_[A-Z_]+", make_parser().format_help()))
+    assert info.main([]) == 0
+    shown = capsys.readouterr().out
+    assert not [name for name in named if f"{name} " not in shown]
