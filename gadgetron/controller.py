@@ -455,6 +455,7 @@ class _GadgetView:
         self._gadget = gadget
 
     def output_ready(self, message: MessageBlock) -> int:
+        self._gadget.flush_pending()  # what was put before goes out before
         self._gadget.wait_for_turn()
         self._gadget.messages_out += 1
         return self._controller.output_ready(message)

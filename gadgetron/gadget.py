@@ -326,6 +326,11 @@ class Gadget(Task):
         self.messages_out += len(pending)
         self.next().put_many(pending)
 
+    def flush_pending(self) -> None:
+        """Put on what this thread has put and what is still gathered. The framework calls it."""
+        if self._outputs.pending:
+            self._flush(self._outputs)
+
     def wait_for_turn(self) -> None:
         """With several threads: wait until what was taken before has been put. The framework calls it."""
         if self._turnstile is not None and self._outputs.ticket >= 0:

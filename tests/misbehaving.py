@@ -9,7 +9,7 @@ import numpy as np
 from ismrmrd import AcquisitionHeader
 
 from gadgetron import Array, Container, Gadget, Gadget2, Property
-from gadgetron.message import MessageBlock, ParametersMessage
+from gadgetron.message import GadgetContainerMessage, GadgetMessageIdentifier, MessageBlock, ParametersMessage
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.protocol.byte_stream import ByteStream
 
@@ -172,3 +172,18 @@ def chain(*gadgets: str | tuple[str, dict[str, object]], writer: str = "", reade
     return (
         f'<gadgetronStreamConfiguration xmlns="http://gadgetron.sf.net/gadgetron">{body}</gadgetronStreamConfiguration>'
     ).encode()
+
+
+class TwoWays(Gadget2[AcquisitionHeader, Array[np.complex64]]):
+    """Puts every other message on, and gives the others to the writer itself."""
+
+    def process(self, header: Container[AcquisitionHeader], readout: Container[Array[np.complex64]]) -> None:
+        if header.object.scan_counter % 2:
+            self.put_next(header)
+        else:
+            self.controller.output_ready(make_message_for(header))
+
+
+def make_message_for(message: MessageBlock) -> MessageBlock:
+    """Address a message to the acquisition writer."""
+    return GadgetContainerMessage(GadgetMessageIdentifier(1008), message)

@@ -64,12 +64,12 @@ class StagedFiles:
                 taken.append(self._folder / name)
             for target in taken:
                 (self._staging / target.name).replace(target)
-        except OSError as err:
-            raise StorageError(f"{self._folder}: {err.strerror} — naming the files") from err
-        except StorageError:
+        except (OSError, StorageError) as err:
             for target in taken:
-                target.unlink()
-            raise
+                target.unlink(missing_ok=True)
+            if isinstance(err, StorageError):
+                raise
+            raise StorageError(f"{self._folder}: {err.strerror} — naming the files") from err
         finally:
             self.discard()
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from gadgetron.errors import MalformedMessageError
 from gadgetron.gadget import Gadget1
-from gadgetron.message import Container, GadgetContainerMessage
+from gadgetron.header import IsmrmrdHeader
+from gadgetron.message import Container, GadgetContainerMessage, ParametersMessage
 from gadgetron.recon_types import ImageArray, ReconBuffer, ReconData, empty_objects, make_image_header
 from gadgetron.toolboxes.coils import rss_image
+
+NOT_ON_A_GRID = ("radial", "goldenangle", "spiral")  # `other` may be anything, lines as well
 
 
 class SimpleReconGadget(Gadget1[ReconData]):
@@ -17,7 +21,8 @@ class SimpleReconGadget(Gadget1[ReconData]):
     Images are complex with imaginary part zero, of the size of the encoded matrix (x: of the readout), and are
     numbered from 1.
 
-    Mended against the C++ Gadgetron: geometry and counters come from the acquired line nearest to k-space center,
+    Mended against the C++ Gadgetron: spokes and spirals are refused, where the C++ program puts them on the grid as if
+    they were lines; geometry and counters come from the acquired line nearest to k-space center,
     where the C++ program leaves them zero if the line at the center was not acquired.
     """
 
@@ -26,15 +31,29 @@ class SimpleReconGadget(Gadget1[ReconData]):
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
         self._n_images = 0
+        self._header: IsmrmrdHeader | None = None
+
+    def process_config(self, parameters: ParametersMessage) -> None:
+        """Remember the encodings."""
+        self._header = parameters.header
 
     def process(self, message: Container[ReconData]) -> None:
         """Reconstruct every bit."""
         recon_data = message.object
-        for bit in recon_data.bits:
+        for space, bit in enumerate(recon_data.bits):
             if bit.data is not None:
+                self._check_trajectory(space)
                 array = self._reconstruct(bit.data)
                 array.waveforms = recon_data.waveforms
                 self.put_next(GadgetContainerMessage(array))
+
+    def _check_trajectory(self, space: int) -> None:
+        trajectory = self._header.encoding_space(space).trajectory if self._header is not None else "cartesian"
+        if trajectory in NOT_ON_A_GRID:
+            raise MalformedMessageError(
+                f"trajectory ({trajectory}): cartesian or epi expected — encoding space {space}; this reconstruction "
+                "takes lines on a grid"
+            )
 
     def _reconstruct(self, buffer: ReconBuffer) -> ImageArray:
         n_loc, n_s, n_n, _, n_z, n_y, n_x = buffer.data.shape

@@ -32,6 +32,15 @@ def buffered(messages, header, **properties):
     return run([AcquisitionAccumulateTriggerGadget(), BucketToBufferGadget(**properties)], messages, header)
 
 
+@pytest.mark.parametrize("trajectory", ["radial", "goldenangle", "spiral"])
+def test_simple_recon_refuses_what_does_not_lie_on_a_grid(rng, trajectory):
+    header = header_xml((16, 8, 1), trajectory=trajectory)
+    with pytest.raises(
+        (MalformedMessageError, GadgetError), match=rf"trajectory \({trajectory}\): cartesian or epi expected"
+    ):
+        run(SimpleReconGadget(), buffered(scan(complex_noise(rng, 1, 1, 8, 16)), header), header)
+
+
 def test_simple_recon_makes_an_image_for_each_n_s_and_location(rng):
     kspaces = complex_noise(rng, 2, 3, 2, 1, 8, 16)  # slices, contrasts
     messages = [m for s in range(2) for c in range(3) for m in scan(kspaces[s, c], slice=s, contrast=c)]

@@ -361,3 +361,10 @@ def wait_for_drained(server: InProcessServer) -> Any:
                 return session.controller
         guard.wait(0.001)
     pytest.fail("the chain did not drain")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_the_last_gadget_puts_and_what_it_outputs_keep_their_order(server: InProcessServer, threads: int) -> None:
+    configuration = raw.config_script(chain(("TwoWays", {"threads": threads})))
+    reply = exchange(server.port, configuration, raw.header(), readouts(500), raw.close())
+    assert reply.scan_counters == list(range(500))
