@@ -122,6 +122,8 @@ def reconstruct_iter(
         )
     elif parameters or allow:
         raise ConfigurationError("parameters and allow go into the environment that you give")
+    if not isinstance(scan, (str, Path)) and not (isinstance(scan, tuple) and len(scan) == 2):
+        raise TypeError(f"scan is {scan!r:.80}: expected a file's path, or (header, items)")
     parsed, name = given_configuration(configuration, environment.search)
     with closing(_Run(environment, ScanSource(scan, group, parsed, name))) as run:
         run.start()

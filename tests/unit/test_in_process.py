@@ -206,3 +206,10 @@ def test_a_file_that_is_not_there_needs_no_stack_in_the_log(tmp_path: Path) -> N
         reconstruct(tmp_path / "no-scan.h5")
     (record,) = (record for record in records if record["event"] == "session.failed")
     assert "exc_info" not in record
+
+
+@pytest.mark.parametrize("scan", [5, None, (1, 2, 3), ["scan.h5"]])
+def test_what_is_no_scan_is_said_before_anything_starts(scan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TypeError, match=r"expected a file's path, or \(header, items\)"):
+        reconstruct(scan)
+    assert "Traceback" not in capsys.readouterr().err
