@@ -11,7 +11,7 @@ TESTS  ?= tests
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-fast check format reliability bench packages ci clean
+.PHONY: help venv install demo test test-fast check format integration reliability bench packages ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ check: $(STAMP) ## format, lint, types, import laws, and the scan for forbidden 
 format: $(STAMP) ## put the code into the project's format
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+integration: $(STAMP) ## whole reconstructions with foreign modules, compared with the same without them
+	PYTHON="$(abspath $(PY))" tests/integration/run_tests tests/integration/cases/*.cfg
 
 reliability: $(STAMP) ## the reliability tests with their full counts (hours)
 	RELIABILITY=full $(PY) -m pytest tests/reliability -o faulthandler_timeout=3600 $(PYTEST_FLAGS)

@@ -1,4 +1,4 @@
-"""R49: a foreign module that dies, exits, hangs, floods or closes early is noticed, told and gone, with its children."""
+"""R49: a foreign module that dies, hangs, floods or closes early is noticed, told and gone, with its children."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ class BucketRecon(Gadget):
     def __init__(self, next_gadget: Any = None) -> None:
         super().__init__(next_gadget)
         self._field_of_view: Any = None
+        self._n_images = 0
 
     def process_config(self, config: Any) -> None:
         """Remember the field of view."""
@@ -37,6 +38,8 @@ class BucketRecon(Gadget):
     def _image_header(self, readout: Any, shape: tuple[int, ...]) -> Any:
         header = ismrmrd.ImageHeader.from_acquisition(ismrmrd.Acquisition(readout))
         header.version = 1
+        self._n_images += 1
+        header.image_index = self._n_images
         header.data_type = ismrmrd.DATATYPE_CXFLOAT
         header.channels = shape[3]
         header.matrix_size[:] = shape[:3]

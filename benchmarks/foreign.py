@@ -1,0 +1,93 @@
+"""Measure what an external pass-through adds to a session: `python -m benchmarks.foreign`.
+
+The module is `gadgetron.examples.pass_through`, in front of everything else in the chain: all readouts cross twice. It
+is measured as it is started for the session (active), and running already (passive), next to the same chain without it
+in the same run. What active adds to passive is the start of an interpreter that imports NumPy and ismrmrd.
+"""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+from time import perf_counter
+
+from benchmarks.processes import ROOT, Daemon
+from benchmarks.workload import CLOSE, make_workload, parameters
+
+N_REPETITIONS = 10  # 2560 readouts of 512 samples and 16 channels
+N_RUNS = 7
+GOAL = 0.6
+SERVE = """
+import socket, sys
+import gadgetron.examples
+from gadgetron.external import Connection
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    while True:
+        connection, _ = listener.accept()
+        with Connection(connection) as module:
+            gadgetron.examples.pass_through(module)
+"""
+
+
+def with_node(content: str) -> bytes:
+    """Give default.xml with an external node at its head, as a message."""
+    xml = (ROOT / "config" / "default.xml").read_text(encoding="utf-8")
+    if content:
+        xml = xml.replace("<stream>", f"<stream><external>{content}<configuration/></external>", 1)
+    data = xml.encode()
+    return b"\2\0" + len(data).to_bytes(4, "little") + data
+
+
+def session_s(port: int, *messages: bytes) -> float:
+    """Seconds that a session takes, from its first byte to the end of the connection."""
+    began = perf_counter()
+    received = b""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        sender = threading.Thread(target=lambda: [connection.sendall(message) for message in messages])
+        sender.start()
+        while piece := connection.recv(1 << 20):
+            received = received[-4096:] + piece
+        sender.join()
+    if b"ERROR" in received[-4096:] or not received.endswith(CLOSE):
+        raise RuntimeError(f"the session failed: {received[-200:]!r}")
+    return perf_counter() - began
+
+
+def main() -> int:
+    """Measure, and print a table."""
+    workload = make_workload(N_REPETITIONS)
+    header, readouts = parameters(workload.header()), workload.acquisitions()
+    module = subprocess.Popen([sys.executable, "-c", SERVE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        port = int(module.stdout.readline()) if module.stdout is not None else 0
+        nodes = {
+            "without": "",
+            "passive": f'<connect port="{port}"/>',
+            "active": '<execute type="python" name="gadgetron.examples" target="pass_through"/>',
+        }
+        times: dict[str, list[float]] = {name: [] for name in nodes}
+        with Daemon() as daemon:
+            for run in range(N_RUNS + 1):
+                for name, node in nodes.items():
+                    elapsed_s = session_s(daemon.port, with_node(node), header, readouts, CLOSE)
+                    if run:  # the first warms up
+                        times[name].append(elapsed_s)
+    finally:
+        module.kill()
+        module.communicate()
+    alone_s = statistics.median(times["without"])
+    print(f"{'default.xml, 2560 readouts of 512 x 16':42}{'median':>9}{'worst':>9}{'adds':>9}   goal")
+    for name, values in times.items():
+        median_s = statistics.median(values)
+        adds = f"{median_s / alone_s - 1:8.2f}x" if name != "without" else " " * 9
+        goal = f"   <= {GOAL:g}x" if name != "without" else ""
+        print(f"{name:42}{median_s:8.3f}s{max(values):8.3f}s{adds}{goal}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
