@@ -15,6 +15,10 @@ import pytest
 
 from gadgetron.external.connection import Connection
 from gadgetron.foreign.settings import CommandSettings, ForeignSettings
+from gadgetron.message import make_message
+from gadgetron.output import Output
+from gadgetron.protocol.byte_stream import MemoryStream
+from gadgetron.protocol.entity.codec import EntityCodec
 from tests import raw_client as raw
 from tests.foreign.modules import handle_connection
 from tests.foreign.support import MODULES, chain, execute, processes, readouts, run
@@ -182,3 +186,10 @@ def test_a_program_that_is_missing_is_told(server: InProcessServer) -> None:
     reply = run(server, '<external><execute type="command" name="tool"/></external>', readouts(1))
     assert "tool cannot be started: No such file or directory" in reply.error
     assert "/no/such" not in reply.error
+
+
+def test_a_text_for_people_does_not_disturb_the_framed_protocol() -> None:
+    stream = MemoryStream()
+    texts = [Output(5, make_message("many lines"), None), Output(5, make_message("more"), None)]
+    EntityCodec().write_many(stream, texts)
+    assert not stream.written

@@ -27,6 +27,7 @@ from gadgetron.protocol.entity.entities import Entity, frame_buffers
 from gadgetron.protocol.entity.messages import from_message
 from gadgetron.protocol.entity.session import EntitySession
 from gadgetron.protocol.entity.tables import CommandType, ConnectionStatus, ErrorType
+from gadgetron.protocol.message_ids import MessageID
 
 if TYPE_CHECKING:
     from gadgetron.protocol.byte_stream import Buffer, ByteStream
@@ -64,8 +65,11 @@ class EntityCodec:
         self.session = session or EntitySession()
 
     def write_many(self, stream: ByteStream, outputs: Sequence[Output]) -> None:
-        """Write messages in order, in as few system calls as possible."""
-        self.write_messages(stream, [output.message for output in outputs])
+        """Write messages in order, in as few system calls as possible.
+
+        Texts for people are left out, this protocol has no form for them; they are in the server's log.
+        """
+        self.write_messages(stream, [output.message for output in outputs if output.message_id != MessageID.TEXT])
 
     def write_messages(self, stream: ByteStream, messages: Sequence[MessageBlock]) -> None:
         """Write messages in order."""
