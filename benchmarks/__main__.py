@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.processes import ONE_THREAD, Peer, client_main, numpy_main
 
 MAX_OTHER_LOAD = 0.1
-GROUPS = ("session", "many", "empty", "pass", "framed", "program", "parts")
+GROUPS = ("session", "many", "chains", "empty", "pass", "framed", "program", "parts")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ONE_THREAD:
         os.environ[name] = "1"
 
-    from benchmarks import framed, measures, program  # NumPy reads the variables when it is imported
+    from benchmarks import chains, framed, measures, program  # NumPy reads the variables when it is imported
 
     groups = options.only or GROUPS
     plan = measures.Plan(10, 3, 1, 16, 20) if options.quick else measures.Plan(10, 7, 5, 16, 100)
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         steps: dict[str, tuple[str, Callable[[], list[measures.Row]]]] = {
             "session": ("one session after another", lambda: measures.one_session(plan, client, numpy)),
             "many": ("sessions at once", lambda: measures.many_sessions(plan, client, numpy)),
+            "chains": ("other chains", lambda: chains.other_chains(plan, client, numpy)),
             "empty": ("empty sessions", lambda: measures.empty_session(plan, client)),
             "pass": ("pass-through", lambda: measures.pass_through(plan, client)),
             "framed": ("both protocols", lambda: framed.both_protocols(plan, client)),

@@ -95,7 +95,7 @@ def one_session(plan: Plan, client: Peer, numpy: Peer) -> list[Row]:
             outcome = client.ask("count", daemon.port, CONFIGURATION, 1)
             cpu_s = daemon.cpu_s - began_cpu_s
             reference = numpy.ask(False)
-            _check_count(outcome, plan.n_repetitions)
+            check_count(outcome, plan.n_repetitions)
             samples["ratio"].append(outcome.total_s / reference.total_s)
             samples["first"].append(outcome.first_s / reference.total_s)
             samples["cpu"].append(cpu_s / reference.cpu_s)
@@ -128,7 +128,7 @@ def many_sessions(plan: Plan, client: Peer, numpy: Peer) -> list[Row]:
             cpu_s = daemon.cpu_s - began_cpu_s
             reference = numpy.ask(False)
             for outcome in outcomes:
-                _check_count(outcome, plan.n_repetitions)
+                check_count(outcome, plan.n_repetitions)
             times = [outcome.total_s for outcome in outcomes]
             numpy_s = (before.total_s + reference.total_s) / 2  # seconds lie between: the machine may have changed
             samples["ratio"].append(elapsed_s / n_sessions / numpy_s)
@@ -169,7 +169,7 @@ def pass_through(plan: Plan, client: Peer) -> list[Row]:
         for _ in range(plan.n_pairs):
             outcome = client.ask("count", daemon.port, PASS_THROUGH, 1)
             bare = client.ask("echo", echo.announced, PASS_THROUGH, 1)
-            _check_count(outcome, plan.n_repetitions * 256)
+            check_count(outcome, plan.n_repetitions * 256)
             samples["ratio"].append((outcome.n_bytes / outcome.total_s) / (bare.n_bytes / bare.total_s))
             samples["mib_per_s"].append(outcome.n_bytes / outcome.total_s / MIB)
             samples["echo_mib_per_s"].append(bare.n_bytes / bare.total_s / MIB)
@@ -192,14 +192,15 @@ def parts(plan: Plan) -> list[Row]:
     return rows
 
 
-def _check_count(outcome: Outcome, n_expected: int) -> None:
+def check_count(outcome: Outcome, n_expected: int) -> None:
+    """Make sure that everything came back."""
     if outcome.n_messages != n_expected:
         raise BenchmarkError(f"{outcome.n_messages} messages came back, {n_expected} expected")
 
 
 def _check_image(outcome: Outcome, expected: bytes, plan: Plan) -> None:
     """Make sure that what is fast is also right."""
-    _check_count(outcome, plan.n_repetitions)
+    check_count(outcome, plan.n_repetitions)
     image: Any = np.frombuffer(outcome.kept, np.float32)
     wanted: Any = np.frombuffer(expected, np.float32)
     if image.shape != wanted.shape:

@@ -156,9 +156,20 @@ def numpy_main(connection: Connection, n_repetitions: int) -> None:
 def client_main(connection: Connection, n_repetitions: int) -> None:
     """Run sessions, whenever asked: (kind, port, configuration, sessions at once)."""
     workload = make_workload(n_repetitions)
-    header = parameters(workload.header())
-    readouts = workload.acquisitions()
+    header, readouts = workload.header(), workload.acquisitions()
     del workload
+    _serve_sessions(connection, header, readouts)
+
+
+def accelerated_client_main(connection: Connection) -> None:
+    """Run sessions of the accelerated scan, whenever asked."""
+    from benchmarks.chains import accelerated_acquisitions, accelerated_header  # which imports this module
+
+    _serve_sessions(connection, accelerated_header(), accelerated_acquisitions())
+
+
+def _serve_sessions(connection: Connection, header_text: bytes, readouts: bytearray) -> None:
+    header = parameters(header_text)
     connection.send(None)
     while True:
         kind, port, configuration, n_sessions = connection.recv()
