@@ -18,7 +18,7 @@ __all__ = ["coil_map_inati", "coil_map_inati_iterative"]
 
 POWER_ITERATIONS = 3
 BLOCK = (4, 16, 256)  # pixels along z, y, x that are worked on at a time: stays in the cache
-ROWS = 2  # of the covariance matrix that are worked on at a time
+ROWS = 1  # of the covariance matrix that are worked on at a time
 
 
 @quiet
