@@ -1,4 +1,5 @@
 import gc
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -56,3 +57,21 @@ def test_no_more_than_the_turns_there_are():
     assert not heavy_work.acquire(blocking=False)
     for _ in range(N_TURNS):
         heavy_work.release()
+
+
+ASK_BLAS = """
+import ctypes
+from gadgetron.warm_up import tune_process
+tune_process()
+with open("/proc/self/maps") as maps:
+    paths = {line.split(maxsplit=5)[5].strip() for line in maps if "openblas" in line}
+names = [f"{p}openblas_get_num_threads{s}" for p in ("", "scipy_") for s in ("", "64_", "_64")]
+print({getattr(library, name)() for library in map(ctypes.CDLL, paths) for name in names if hasattr(library, name)})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="libraries are found in /proc")
+def test_blas_works_in_the_thread_that_calls_it():
+    done = subprocess.run([sys.executable, "-c", ASK_BLAS], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() in ("{1}", "set()")  # no OpenBLAS, nothing to set
