@@ -14,6 +14,7 @@ from typing import Any
 import ismrmrd
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from gadgetron import GadgetServerAcceptor, reconstruct
 from gadgetron.cli import alive, client, query
@@ -54,8 +55,9 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[str]:
+    """The port of a server in this process, whose log does not get into what the programs print."""
     environment = Environment(Loader(), ConfigurationSearch(), tmp_path / "work")
-    with GadgetServerAcceptor(environment, port=0) as server:
+    with capture_logs(), GadgetServerAcceptor(environment, port=0) as server:
         yield str(server.port)
 
 
