@@ -24,7 +24,7 @@ $(PY):
 
 install: $(STAMP) ## install the checkout into .venv, editable, with what tests and checks need
 
-$(STAMP): setup.cfg setup.py pyproject.toml | $(PY)
+$(STAMP): setup.cfg setup.py pyproject.toml $(wildcard gadgetron/*/*.c) | $(PY)
 	$(PY) -m pip install --quiet --editable ".[pictures,test,dev]"
 	@touch $@
 
@@ -63,4 +63,4 @@ packages: $(STAMP) ## build wheel and sdist; reconstruct from another folder wit
 ci: check test packages ## what .ci/run runs
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) build dist *.egg-info $(OUT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info gadgetron/*/*.so $(OUT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

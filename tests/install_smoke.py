@@ -11,6 +11,8 @@ import venv
 import zipfile
 from pathlib import Path
 
+from gadgetron.toolboxes.coil_maps import IS_COMPILED
+
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("wheel", "sdist", "editable")
 LISTEN_S = 30.0
@@ -63,6 +65,8 @@ def build(folder: Path) -> tuple[Path, Path]:
     }
     if missing := wanted - names:
         sys.exit(f"the wheel lacks {sorted(missing)}")
+    if IS_COMPILED and not any(name.startswith("gadgetron/toolboxes/_coil_maps.") for name in names):
+        sys.exit("the wheel lacks the compiled coil maps, which this environment has")
     if stray := {name.partition("/")[0] for name in names} - {"gadgetron", "gadgets", "readers_writers"}:
         stray = {name for name in stray if not name.endswith(".dist-info")}
         if stray:

@@ -27,6 +27,7 @@ from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.message_types import message_type_name
 from gadgetron.properties import Property, declared_properties, find_property
 from gadgetron.property_types import nearest_name
+from gadgetron.toolboxes.coil_maps import IS_COMPILED
 
 PACKAGES = ("numpy", "scipy", "pyfftw", "h5py", "ismrmrd", "xmlschema", "structlog", "tqdm", "pillow")
 VARIABLES = (
@@ -98,6 +99,7 @@ def overview(lookup: Lookup) -> Iterator[str]:
     )
     yield f"  {'expat':<12}{'.'.join(map(str, expat.version_info))}{advice}"
     yield f"  {'CPU cores':<12}{os.cpu_count()}"
+    yield f"  {'coil maps':<12}{'compiled' if IS_COMPILED else 'NumPy: slower; there was no C compiler'}"
     yield ""
     yield "environment"
     for name in VARIABLES:

@@ -12,9 +12,16 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetron.toolboxes.arrays import empty_aligned, quiet
+from gadgetron.toolboxes.arrays import empty_aligned, quiet, shared_pool
 
-__all__ = ["coil_map_inati", "coil_map_inati_iterative"]
+try:
+    from gadgetron.toolboxes import _coil_maps
+except ImportError:  # installed where there was no C compiler: NumPy computes the same, more slowly
+    IS_COMPILED = False
+else:
+    IS_COMPILED = True
+
+__all__ = ["IS_COMPILED", "coil_map_inati", "coil_map_inati_iterative"]
 
 POWER_ITERATIONS = 3
 BLOCK = (4, 16, 256)  # pixels along z, y, x that are worked on at a time: stays in the cache
@@ -57,11 +64,34 @@ def coil_map_inati(
     -----
     The C++ Gadgetron gives the image itself as the map of a single coil, which squares the image; here the map of a
     single coil has unit norm as any other. Where all coils are zero it gives values that are not numbers.
+
+    Where there is a compiled function (`IS_COMPILED`) it does the work. NumPy's maps differ from its by rounding.
     """
+    widths = (kernel_z | 1 if images.shape[1] > 1 else 1, kernel | 1, kernel | 1)
+    maps = np.empty(images.shape, np.complex64) if out is None else out
+    if images.size:
+        (_compiled_maps if IS_COMPILED else _numpy_maps)(images, widths, iterations, maps)
+    return maps
+
+
+def _compiled_maps(
+    images: NDArray[np.complex64], widths: tuple[int, int, int], iterations: int, maps: NDArray[np.complex64]
+) -> None:
+    source = np.ascontiguousarray(images)
+    if np.may_share_memory(source, maps):
+        source = shared_pool.take(images.shape, np.complex64)
+        source[...] = images
+    target = maps if maps.flags.c_contiguous else np.empty(maps.shape, np.complex64)
+    _coil_maps.estimate_maps(source, target, widths, iterations)
+    if target is not maps:
+        maps[...] = target
+
+
+def _numpy_maps(
+    images: NDArray[np.complex64], widths: tuple[int, int, int], iterations: int, maps: NDArray[np.complex64]
+) -> None:
     _, n_z, n_y, n_x = images.shape
-    widths = (kernel_z | 1 if n_z > 1 else 1, kernel | 1, kernel | 1)
     continued = _continued(images, widths)
-    maps = np.empty_like(images) if out is None else out
     scratch = _Scratch()
     sizes = [min(n, size) for n, size in zip((n_z, n_y, n_x), BLOCK, strict=True)]
     for z, y, x in product(*(range(0, n, size) for n, size in zip((n_z, n_y, n_x), sizes, strict=True))):
@@ -71,7 +101,6 @@ def coil_map_inati(
         )
         block = np.ascontiguousarray(continued[(slice(None), *outer)])
         maps[inner] = _block_maps(block, widths, iterations, scratch)
-    return maps
 
 
 def _continued(images: NDArray[np.complex64], widths: tuple[int, int, int]) -> NDArray[np.complex64]:

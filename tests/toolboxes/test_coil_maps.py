@@ -6,6 +6,7 @@ from gadgetron.toolboxes.coil_maps import coil_map_inati, coil_map_inati_iterati
 from tests.gadgets.support import complex_noise, relative_difference
 
 METHODS = [coil_map_inati, coil_map_inati_iterative]
+needs_compiled = pytest.mark.skipif(not coil_maps.IS_COMPILED, reason="installed without a C compiler")
 
 
 def smooth_sensitivities(n_coils, shape):
@@ -38,22 +39,84 @@ def plain_inati(images, kernel, kernel_z):
     return maps
 
 
+@pytest.fixture(params=["compiled", "numpy"])
+def implementation(request, monkeypatch):
+    """Compute with the one, then with the other."""
+    if request.param == "compiled" and not coil_maps.IS_COMPILED:
+        pytest.skip("installed without a C compiler: there is no compiled function")
+    monkeypatch.setattr(coil_maps, "IS_COMPILED", request.param == "compiled")
+    return request.param
+
+
 @pytest.mark.parametrize("shape", [(1, 9, 12), (1, 5, 6), (4, 9, 8)])
 @pytest.mark.parametrize("n_coils", [1, 3])
-def test_inati_is_three_power_iterations_in_periodic_neighbourhoods(shape, n_coils, rng):
+def test_inati_is_three_power_iterations_in_periodic_neighbourhoods(shape, n_coils, implementation, rng):
     images = complex_noise(rng, n_coils, *shape)
     assert relative_difference(coil_map_inati(images, 5, 3), plain_inati(images, 5, 3)) < 2e-5
 
 
+@pytest.mark.parametrize("shape", [(1, 9, 70), (3, 6, 150), (1, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("kernels", [(1, 1), (2, 2), (7, 5), (9, 11)])
+@pytest.mark.parametrize("n_coils", [2, 5])
+@needs_compiled
+def test_compiled_and_numpy_give_the_same_maps(n_coils, kernels, shape, rng, monkeypatch):
+    images = complex_noise(rng, n_coils, *shape) + np.linspace(0.1, 10, shape[2], dtype=np.float32)
+    compiled = coil_map_inati(images, *kernels)
+    monkeypatch.setattr(coil_maps, "IS_COMPILED", False)
+    assert relative_difference(compiled, coil_map_inati(images, *kernels)) < 2e-5
+
+
+@needs_compiled
+def test_dark_pixels_beside_bright_ones_keep_their_precision(rng, monkeypatch):
+    images = complex_noise(rng, 4, 1, 24, 24)
+    images[..., :8] *= 1e6
+    compiled = coil_map_inati(images, 5)
+    monkeypatch.setattr(coil_maps, "IS_COMPILED", False)
+    dark = (..., slice(10, 22))
+    assert relative_difference(compiled[dark], coil_map_inati(images, 5)[dark]) < 2e-5
+
+
+def test_maps_may_take_the_place_of_the_images(implementation, rng):
+    images = complex_noise(rng, 3, 2, 12, 10)
+    expected = coil_map_inati(images)
+    place = np.zeros((3, 2, 12, 20), np.complex64)[..., ::2]
+    np.testing.assert_array_equal(coil_map_inati(images, out=place), expected)
+    assert coil_map_inati(images, out=images) is images
+    np.testing.assert_array_equal(images, expected)
+
+
+def test_no_pixels_have_no_maps(implementation):
+    assert coil_map_inati(np.zeros((3, 1, 0, 8), np.complex64)).shape == (3, 1, 0, 8)
+
+
+@needs_compiled
+@pytest.mark.parametrize(
+    ("images", "maps", "widths", "iterations"),
+    [
+        (np.zeros((2, 1, 8, 8), np.complex128), np.zeros((2, 1, 8, 8), np.complex64), (1, 3, 3), 3),
+        (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 7), np.complex64), (1, 3, 3), 3),
+        (np.zeros((2, 8, 8), np.complex64), np.zeros((2, 8, 8), np.complex64), (1, 3, 3), 3),
+        (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 8), np.complex64), (1, 4, 3), 3),
+        (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 8), np.complex64), (1, -3, 3), 3),
+        (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 8), np.complex64), (1, 3, 3), -1),
+        (np.zeros((2, 1, 8, 16), np.complex64)[..., ::2], np.zeros((2, 1, 8, 8), np.complex64), (1, 3, 3), 3),
+    ],
+)
+def test_the_compiled_function_refuses_what_it_cannot_read(images, maps, widths, iterations):
+    with pytest.raises((ValueError, BufferError)):
+        coil_maps._coil_maps.estimate_maps(images, maps, widths, iterations)
+
+
 def test_blocks_make_no_difference(rng, monkeypatch):
     images = complex_noise(rng, 4, 3, 20, 16)
+    monkeypatch.setattr(coil_maps, "IS_COMPILED", False)
     expected = coil_map_inati(images)
     monkeypatch.setattr(coil_maps, "BLOCK", (2, 7, 5))
     assert relative_difference(coil_map_inati(images), expected) < 1e-6
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_of_noiseless_coils_combine_them_to_the_object(method):
+def test_maps_of_noiseless_coils_combine_them_to_the_object(method, implementation):
     shape = (1, 48, 40)
     sensitivities = smooth_sensitivities(6, shape)
     y, x = np.meshgrid(np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[2]), indexing="ij")
@@ -67,13 +130,13 @@ def test_maps_of_noiseless_coils_combine_them_to_the_object(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_map_of_one_coil_has_unit_norm(method, rng):
+def test_the_map_of_one_coil_has_unit_norm(method, implementation, rng):
     maps = method(complex_noise(rng, 1, 1, 16, 16))
     np.testing.assert_allclose(np.abs(maps), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_are_zero_where_images_are_zero(method):
+def test_maps_are_zero_where_images_are_zero(method, implementation):
     images = np.zeros((3, 1, 24, 24), np.complex64)
     images[:, :, 10:14, 10:14] = 1
     maps = method(images)
