@@ -9,6 +9,7 @@ shape and type.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -236,17 +237,22 @@ def list_image_groups(path: str | Path) -> list[str]:
     """
     path = Path(path)
     with open_for_reading(path) as file, storage_errors(path, "looking for images"):
-        found: list[str] = []
-        file.visititems(lambda name, item: found.append(name) if _is_run(item) else None)
-        return found
+        return runs_in(file)
+
+
+def runs_in(file: h5py.File) -> list[str]:
+    """Give the groups of an open file that hold images, by name."""
+    found: list[str] = []
+    file.visititems(lambda name, item: found.append(name) if _is_run(item) else None)
+    return found
 
 
 def _is_run(item: Any) -> bool:
-    return isinstance(item, h5py.Group) and bool(_series(item))
+    return isinstance(item, h5py.Group) and bool(series_of(item))
 
 
-def _series(run: h5py.Group) -> list[str]:
-    """Names of the series of a run, by number."""
+def series_of(run: h5py.Group) -> list[str]:
+    """Give the names of the series of a run, by number."""
     names = [
         name
         for name, item in run.items()
@@ -283,17 +289,21 @@ def load_images(path: str | Path, group: str | None = None) -> list[StoredImage]
         run = file.get(group.strip("/"))
         if not _is_run(run):
             raise StorageError(f"{path.name}: no images in group {group!r}")
-        return [image for name in _series(run) for image in _read_series(run[name], name)]
+        return [image for name in series_of(run) for image in read_series(run[name], name)]
 
 
-def _read_series(group: h5py.Group, name: str) -> list[StoredImage]:
-    headers = to_header_layout(group["header"][:], IMAGE_HEADER_DTYPE).tobytes()
+def read_headers(group: h5py.Group) -> NDArray[np.void]:
+    """Give the headers of a series, a structured array whose fields have the names of `ismrmrd.ImageHeader`."""
+    return to_header_layout(group["header"][:], IMAGE_HEADER_DTYPE)
+
+
+def read_series(group: h5py.Group, name: str) -> Iterator[StoredImage]:
+    """Read the images of a series one by one."""
+    headers = read_headers(group).tobytes()
     n_images = group["header"].shape[0]
     attributes = group["attributes"][:] if "attributes" in group else [b""] * n_images
-    images = []
     for index in range(n_images):
         raw = attributes[index]
         text = raw if isinstance(raw, str) else bytes(raw).decode("utf-8", errors="replace")
         header = ImageHeader.from_buffer_copy(headers, index * IMAGE_HEADER_DTYPE.itemsize)
-        images.append(StoredImage(header, from_stored(group["data"][index]), text, name))
-    return images
+        yield StoredImage(header, from_stored(group["data"][index]), text, name)
