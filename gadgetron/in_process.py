@@ -13,7 +13,7 @@ import structlog
 
 from gadgetron.configuration.search import ConfigurationSearch, given_configuration
 from gadgetron.controller import GadgetStreamController
-from gadgetron.conversion import ReconstructedImage, as_image
+from gadgetron.conversion import ReconstructedImage, as_images
 from gadgetron.environment import Environment, default_working_directory
 from gadgetron.errors import ConfigurationError, GadgetronError, QueueClosed, ShuttingDown
 from gadgetron.limits import MIB
@@ -45,8 +45,8 @@ def reconstruct(
     Parameters
     ----------
     scan
-        The path of an ISMRMRD HDF5 file; or a tuple of the ISMRMRD header (XML text, or an `ismrmrd.xsd.ismrmrdHeader`)
-        and an iterable of `ismrmrd.Acquisition`, `ismrmrd.Waveform`, or messages.
+        The path of an ISMRMRD HDF5 file, of a scan or of images; or a tuple of the ISMRMRD header (XML text, or an
+        `ismrmrd.xsd.ismrmrdHeader`) and an iterable of `ismrmrd.Acquisition`, `ismrmrd.Waveform`, or messages.
     configuration
         The name of a stock configuration, the path of an XML file, or XML text.
     on_image
@@ -56,7 +56,7 @@ def reconstruct(
 
     Returns
     -------
-        The images in the order in which the chain sent them. Their arrays are yours.
+        The images in the order in which the chain sent them, those of image arrays included. Their arrays are yours.
 
     Raises
     ------
@@ -128,10 +128,9 @@ def reconstruct_iter(
     with closing(_Run(environment, ScanSource(scan, group, parsed, name))) as run:
         run.start()
         for message_id, message in run.results():
-            image = as_image(message, message_id)
-            if image is not None:
-                yield image
-            elif on_message is not None:
+            images = as_images(message, message_id)
+            yield from images
+            if not images and on_message is not None:
                 on_message(message_id, message)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import ismrmrd
 
 from gadgetron.cli.analyze import analyze_header, analyze_name
-from gadgetron.conversion import ReconstructedImage, as_image
+from gadgetron.conversion import ReconstructedImage, as_images
 from gadgetron.dataset import ImageFileWriter
 from gadgetron.errors import StorageError
 from gadgetron.message import GadgetContainerMessage, MessageBlock, as_container_message
@@ -122,25 +122,28 @@ class Results:
         self._prefix = (group or datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")).strip("/").replace("/", "_")
 
     def take(self, message_id: int, message: MessageBlock) -> None:
-        """Keep one message. Called in the connector's reader thread.
+        """Keep one message: an image, each image of an image array, a DICOM file. In the connector's reader thread.
 
         Raises
         ------
         StorageError
             If it cannot be written.
         """
-        image = as_image(message, message_id)
-        if image is not None:
-            self.counts["image"] += 1
-            if self._images is not None:
-                self._images.append(image.header, image.data, image.meta)
-            else:
-                self._write_analyze(image)
+        if images := as_images(message, message_id):
+            for image in images:
+                self._write_image(image)
         elif (file := as_container_message(message, bytes)) is not None:
             self._write_dicom(file)
         else:
             first = message.object if isinstance(message, GadgetContainerMessage) else message
             self.counts[type(first).__name__.removesuffix("Header").lower()] += 1
+
+    def _write_image(self, image: ReconstructedImage) -> None:
+        self.counts["image"] += 1
+        if self._images is not None:
+            self._images.append(image.header, image.data, image.meta)
+        else:
+            self._write_analyze(image)
 
     def _write_analyze(self, image: ReconstructedImage) -> None:
         name = f"{self._prefix}_{analyze_name(image.header)}"
