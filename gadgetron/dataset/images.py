@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gadgetron.dataset.layout import ATTRIBUTES_DTYPE, IMAGE_HEADER_DTYPE, from_stored, to_header_layout, to_stored
 from gadgetron.dataset.storage import Hdf5Output, folder_lock, open_for_reading, publish, storage_errors, temporary_name
 from gadgetron.errors import StorageError
+from gadgetron.meta import parse_meta
 
 IMAGE_TYPES = frozenset(map(np.dtype, ("u2", "i2", "u4", "i4", "f4", "f8", "c8", "c16")))  # the eight of ISMRMRD
 
@@ -48,8 +49,8 @@ class StoredImage(NamedTuple):
 
     @property
     def meta(self) -> Meta:
-        """The meta attributes, parsed."""
-        return Meta.deserialize(self.attributes) if self.attributes else Meta()
+        """The meta attributes, parsed; MalformedMessageError if they are none."""
+        return parse_meta(self.attributes.encode(), "a stored image") if self.attributes else Meta()
 
 
 class ImageFileWriter:

@@ -417,6 +417,14 @@ def test_attributes_survive(tmp_path, rng, attributes):
     assert image.attributes == text.rstrip("\0")
 
 
+def test_attributes_without_a_value_are_empty(tmp_path, rng):
+    path = tmp_path / "images.h5"
+    meta = ismrmrd.Meta({"empty": "", "some": ["a", ""], "one": "b"})
+    with ImageFileWriter(path, "run") as writer:
+        writer.append(*make_image(rng), meta)
+    assert load_images(path)[0].meta == meta
+
+
 def test_runs_never_mix(tmp_path, rng, monkeypatch):
     class SameSecond(images_module.datetime):
         def strftime(self, _format):
