@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +12,7 @@ import ismrmrd
 from gadgetron.cli.analyze import analyze_header, analyze_name
 from gadgetron.conversion import ReconstructedImage, as_images
 from gadgetron.dataset import ImageFileWriter
+from gadgetron.dataset.temporary import TemporaryFolder
 from gadgetron.errors import StorageError
 from gadgetron.message import GadgetContainerMessage, MessageBlock, as_container_message
 
@@ -36,14 +35,14 @@ class StagedFiles:
         self._folder = folder
         self._names: list[str] = []
         try:
-            self._staging = Path(tempfile.mkdtemp(prefix=".gadgetron-", suffix=".part", dir=folder))
+            self._staging = TemporaryFolder(folder)
         except OSError as err:
             raise StorageError(f"{folder}: {err.strerror} — creating files in it") from err
 
     def write(self, name: str, data: Any) -> None:
         """Write a file that will get this name."""
         try:
-            with (self._staging / name).open("xb") as file:
+            with (self._staging.path / name).open("xb") as file:
                 file.write(data)
         except OSError as err:
             raise StorageError(f"{name}: {err.strerror} — writing it") from err
@@ -63,7 +62,7 @@ class StagedFiles:
                 self._take_name(self._folder / name)
                 taken.append(self._folder / name)
             for target in taken:
-                (self._staging / target.name).replace(target)
+                (self._staging.path / target.name).replace(target)
         except (OSError, StorageError) as err:
             for target in taken:
                 target.unlink(missing_ok=True)
@@ -81,10 +80,7 @@ class StagedFiles:
 
     def discard(self) -> None:
         """Remove the hidden folder and what is in it. More calls do nothing."""
-        with contextlib.suppress(FileNotFoundError):
-            for file in self._staging.iterdir():
-                file.unlink()
-            self._staging.rmdir()
+        self._staging.discard()
         self._names.clear()
 
 

@@ -20,7 +20,8 @@ from ismrmrd import ImageHeader, Meta
 from numpy.typing import NDArray
 
 from gadgetron.dataset.layout import ATTRIBUTES_DTYPE, IMAGE_HEADER_DTYPE, from_stored, to_header_layout, to_stored
-from gadgetron.dataset.storage import Hdf5Output, folder_lock, open_for_reading, publish, storage_errors, temporary_name
+from gadgetron.dataset.storage import Hdf5Output, folder_lock, open_for_reading, publish, storage_errors
+from gadgetron.dataset.temporary import TemporaryFile
 from gadgetron.errors import StorageError
 from gadgetron.meta import parse_meta
 
@@ -87,9 +88,9 @@ class ImageFileWriter:
                         f"{self.path.name}: group {self.group!r} exists already — runs are not mixed: "
                         "name another group or another file"
                     )
-        self._temporary = temporary_name(self.path)
         with storage_errors(self.path, "creating it"):
-            self._output = Hdf5Output(self._temporary, "x")
+            self._temporary = TemporaryFile(self.path)
+            self._output = self._temporary.open()
             self._run = self._output.file.create_group(self.group)
         self._tables: dict[tuple[int, tuple[int, ...], np.dtype[Any]], _ImageTable] = {}
 
@@ -161,26 +162,26 @@ class ImageFileWriter:
             with storage_errors(self.path, "discarding it"):
                 self._output.close()
         finally:
-            self._temporary.unlink(missing_ok=True)
+            self._temporary.discard()
 
     def _publish(self) -> None:
         if not self.path.exists():
-            publish(self._temporary, self.path)
+            publish(self._temporary.path, self.path)
             return
-        merged = temporary_name(self.path)
+        merged = TemporaryFile(self.path)
         try:
-            shutil.copyfile(self.path, merged)
-            shutil.copymode(self.path, merged)
-            target = Hdf5Output(merged, "r+")
+            shutil.copyfile(self.path, merged.path)
+            shutil.copymode(self.path, merged.path)
+            target = Hdf5Output(merged.path, "r+")
             try:
-                with h5py.File(self._temporary, "r") as source:
+                with h5py.File(self._temporary.path, "r") as source:
                     self._copy_run(source, target.file)
             finally:
                 target.close()
             target.check()
-            publish(merged, self.path)
+            publish(merged.path, self.path)
         finally:
-            merged.unlink(missing_ok=True)
+            merged.discard()
 
     def _copy_run(self, source: h5py.File, target: h5py.File) -> None:
         wanted, n_taken = self.group, 1
