@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from gadgetron.blas import one_blas_thread
 from gadgetron.configuration.search import ConfigurationSearch, given_configuration
 from gadgetron.controller import GadgetStreamController
 from gadgetron.conversion import ReconstructedImage, as_images
@@ -112,7 +113,7 @@ def reconstruct_iter(
     Notes
     -----
     The chain starts with the first `next`, and runs in threads of its own. While nobody iterates it is held back after
-    64 MiB of images. An iteration that is abandoned ends the chain.
+    64 MiB of images. An iteration that is abandoned ends the chain. Meanwhile BLAS has one thread in this process.
     """
     if not structlog.is_configured():
         configure_logging("warning", stream=sys.stderr)
@@ -125,7 +126,7 @@ def reconstruct_iter(
     if not isinstance(scan, (str, Path)) and not (isinstance(scan, tuple) and len(scan) == 2):
         raise TypeError(f"scan is {scan!r:.80}: expected a file's path, or (header, items)")
     parsed, name = given_configuration(configuration, environment.search)
-    with closing(_Run(environment, ScanSource(scan, group, parsed, name))) as run:
+    with one_blas_thread(), closing(_Run(environment, ScanSource(scan, group, parsed, name))) as run:
         run.start()
         for message_id, message in run.results():
             images = as_images(message, message_id)

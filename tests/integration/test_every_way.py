@@ -1,6 +1,7 @@
 """Every stock configuration in every way to run it: daemon and client, files, in this process, with many threads.
 
-All of them run in this process, so that they share their FFT plans, and the results are the same bit for bit.
+All of them run in this process, so that they share their FFT plans, and with one BLAS thread, as a daemon's process has
+it: so the results are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gadgetron import GadgetServerAcceptor
+from gadgetron.blas import one_blas_thread
 from gadgetron.cli import client, daemon
 from gadgetron.configuration.packaged import stock_folder
 from gadgetron.configuration.search import ConfigurationSearch, given_configuration
@@ -73,7 +75,7 @@ def test_every_stock_configuration_is_run() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Scans of every kind, each with noise, slices and repetitions; and images."""
     folder = tmp_path_factory.mktemp("scans")
-    common: dict[str, Any] = {"n_coils": 4, "n_slices": 2, "n_repetitions": 2, "noise_calibration": True}
+    common: dict[str, Any] = {"n_coils": 3, "n_slices": 2, "n_repetitions": 2, "noise_calibration": True}
     write_phantom(folder / "full.h5", PhantomOptions(matrix=24, **common))
     accelerated = PhantomOptions(matrix=32, acceleration=2, calibration_width=16, **common)
     write_phantom(folder / "accelerated.h5", accelerated)
@@ -140,7 +142,7 @@ def messages_in(path: Path) -> Iterator[tuple[int, MessageBlock]]:
 def by_client(scan: Path, configuration: str, folder: Path) -> list[Result]:
     """Give the images that a client writes, which are in a file: series after series."""
     out = folder / "out.h5"
-    with capture_logs(), GadgetServerAcceptor(environment_in(folder / "work"), port=0) as server:
+    with one_blas_thread(), capture_logs(), GadgetServerAcceptor(environment_in(folder / "work"), port=0) as server:
         place = ["-a", "127.0.0.1", "-p", str(server.port)]
         assert client.main([*place, "-f", str(scan), "-c", configuration, "-o", str(out), "--allow-empty"]) == 0
     if not out.exists():

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gadgetron import GadgetronConnector, GadgetServerAcceptor, reconstruct
+from gadgetron.blas import one_blas_thread
 from gadgetron.cli import client, daemon, validate
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.dataset import ImageFileWriter, ScanFile, StoredImage, load_images
@@ -37,7 +38,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[str]:
     environment = Environment(Loader(), ConfigurationSearch(), tmp_path / "work")
-    with capture_logs(), GadgetServerAcceptor(environment, port=0) as server:
+    with one_blas_thread(), capture_logs(), GadgetServerAcceptor(environment, port=0) as server:
         yield str(server.port)
 
 
