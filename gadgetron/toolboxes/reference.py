@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetron.toolboxes.arrays import quiet
+from gadgetron.toolboxes.arrays import quiet, shared_pool
 from gadgetron.toolboxes.kspace_filters import Filter, apply_filters, reference_filter
 
 __all__ = ["Range", "average_lines", "low_pass_kspace", "sampled_lines", "sampled_range", "snr_scale"]
@@ -99,7 +99,9 @@ def low_pass_kspace(
         for n, axis_range, n_out in zip(reference.shape[-3:-1], ranges[:2], shape[:2], strict=True)
     ]
     places.append(_readout_place(reference.shape[-1], ranges[2], shape[2]))
-    kspace = np.zeros((*reference.shape[:-3], *shape), np.complex64)
+    kspace = shared_pool.take((*reference.shape[:-3], *shape), np.complex64)
+    if any(place.target.stop - place.target.start < n for place, n in zip(places, shape, strict=True)):
+        kspace[...] = 0
     source: Any = (..., *(place.source for place in places))
     target: Any = (..., *(place.target for place in places))
     kspace[target] = reference[source]
