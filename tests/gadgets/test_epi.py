@@ -335,5 +335,5 @@ def test_measured_readouts_give_an_image_without_ghost(name):
     (without,) = reconstruct(scan, configuration.replace("<classname>EPICorrGadget</classname>", off).encode())
     ghost_before, _ = ghost_level(without.data[0, 0])
     assert ghost_before > 0.3
-    assert ghost < 0.12
-    assert floor < 0.08
+    assert floor < 0.06  # noise
+    assert ghost < 1.2 * floor
