@@ -19,6 +19,7 @@ from gadgetron.recon_types import (
     FLAG_NOISE,
     FLAG_PHASE_CORRECTION,
     FLAG_REVERSE,
+    FLAGS_NOT_IMAGING,
     AcquisitionFields,
     acquisition_fields,
 )
@@ -69,7 +70,8 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     Takes acquisitions in image space along x (from EPIReconXGadget); emits the imaging ones, in order, phases corrected
     and no longer flagged as reversed. Navigators (phase correction readouts, of alternating polarity) are consumed; a
     shot's readouts wait until it has as many as trajectoryDescription.numberOfNavigators says. Readouts of encoding
-    spaces above 0, and noise, pass unchanged.
+    spaces above 0, noise, and what is no part of the image (dummy scans, feedback) pass unchanged, and do not count as
+    echoes.
 
     What navigators say of all coils together is not all: coils differ, and the echo train is not quite as navigators
     are. `coil_differences` and `refine_from_readouts` see to that, where the model is linear or polynomial. For the
@@ -119,6 +121,7 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         self._echo = 0
         self._last: GhostCorrection | None = None
         self._waiting: list[tuple[Header, Readout, AcquisitionFields]] = []
+        self._n_waiting_echoes = 0  # without what is no part of the image
         self._n_bytes = 0
         self._filters: dict[tuple[int, int], ParameterFilter] = {}
         self._warned: set[str] = set()
@@ -151,6 +154,10 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             self.put_next(header)
         elif fields.flags & FLAG_PHASE_CORRECTION:
             self._take_navigator(fields, readout.object)
+        elif fields.flags & FLAGS_NOT_IMAGING and not self._waiting:
+            self.put_next(header)
+        elif fields.flags & FLAGS_NOT_IMAGING:
+            self._hold(header, readout, fields)
         else:
             self._take_readout(header, readout, fields)
 
@@ -168,7 +175,7 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         shot.add_navigator(data, is_reverse=bool(fields.flags & FLAG_REVERSE))
         if len(shot.navigators) == self._n_navigators:
             self._compute(fields)
-            is_complete = len(self._waiting) >= self._n_echoes
+            is_complete = self._n_waiting_echoes >= self._n_echoes
             if is_complete or shot.correction is not None or not shot.candidates:
                 self._release()
 
@@ -177,11 +184,14 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         if self._n_navigators is None and shot.navigators and not shot.has_readouts:
             self._compute(fields)
         shot.has_readouts = True
-        self._waiting.append((header, readout, fields))
-        is_last = len(self._waiting) >= self._n_echoes or bool(fields.flags & FLAG_LAST_IN_SLICE)
-        if shot.correction is not None or (shot.candidates and is_last) or len(self._waiting) > self._n_echoes:
+        self._n_waiting_echoes += 1
+        self._hold(header, readout, fields)
+        is_last = self._n_waiting_echoes >= self._n_echoes or bool(fields.flags & FLAG_LAST_IN_SLICE)
+        if shot.correction is not None or (shot.candidates and is_last) or self._n_waiting_echoes > self._n_echoes:
             self._release()
-            return
+
+    def _hold(self, header: Header, readout: Readout, fields: AcquisitionFields) -> None:
+        self._waiting.append((header, readout, fields))
         self._n_bytes += readout.nbytes
         if self._n_bytes > LIMITS.max_session_bytes:
             raise LimitExceeded("bytes of readouts waiting for their shot", self._n_bytes, LIMITS.max_session_bytes)
@@ -238,10 +248,11 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         """Settle the correction of the shot whose readouts wait; without navigators of its own, the last one's."""
         shot = self._shot
         if shot.correction is None and shot.candidates:
-            readouts = _echo_train(self._waiting)
+            echoes = [waiting for waiting in self._waiting if not waiting[2].flags & FLAGS_NOT_IMAGING]
+            readouts = _echo_train(echoes)
             shot.correction = shot.candidates[0]
             if readouts is not None and shot.correction.fits(readouts.shape[1:]):
-                starts_reversed = bool(self._waiting[0][2].flags & FLAG_REVERSE)
+                starts_reversed = bool(echoes[0][2].flags & FLAG_REVERSE)
                 shot.correction = refine_ghost_correction(
                     readouts, starts_reversed=starts_reversed, corrections=shot.candidates
                 )
@@ -257,7 +268,11 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             return
         correction = self._choose()
         waiting, self._waiting, self._n_bytes = self._waiting, [], 0
+        self._n_waiting_echoes = 0
         for header, readout, fields in waiting:
+            if fields.flags & FLAGS_NOT_IMAGING:
+                self.put_next(header)
+                continue
             is_reverse = bool(fields.flags & FLAG_REVERSE)
             data = readout.object
             if correction is not None and correction.fits(data.shape):

@@ -212,6 +212,26 @@ def test_a_train_in_any_order_is_corrected_with_navigators_alone():
         np.testing.assert_array_equal(result, objects(other)[1])
 
 
+@pytest.mark.parametrize("settings", [{}, {"refine_from_readouts": False}], ids=["refined", "navigators only"])
+@pytest.mark.parametrize(
+    "flag", [ismrmrd.ACQ_IS_DUMMYSCAN_DATA, ismrmrd.ACQ_IS_NAVIGATION_DATA, ismrmrd.ACQ_IS_RTFEEDBACK_DATA]
+)
+def test_what_is_no_part_of_the_image_is_no_echo_either(flag, settings, rng):
+    messages = []
+    for number, message in enumerate(shot()):
+        messages.append(message)
+        if number % 5 == 4:
+            data = 10 * complex_noise(rng, *objects(message)[1].shape)
+            messages.append(acquisition(data, flags=(flag,), kspace_encode_step_1=number, sample_time_us=3.0))
+    (expected,) = images(run(chain(**settings), shot(), epi_header()))
+    (image,) = images(run(chain(**settings), messages, epi_header()))
+    np.testing.assert_array_equal(image, expected)
+    headers = [objects(message)[0] for message in run([EPIReconXGadget(), EPICorrGadget()], messages, epi_header())]
+    assert [bool(header.flags & 1 << flag - 1) for header in headers] == [
+        bool(objects(message)[0].flags & 1 << flag - 1) for message in messages[3:]
+    ]
+
+
 def test_the_number_of_navigators_need_not_be_in_the_header():
     results = images(run(chain(), [*shot(0), *shot(1)], epi_header(n_navigators=None)))
     assert [error(image) < 0.08 for image in results] == [True, True]
