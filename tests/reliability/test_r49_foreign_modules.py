@@ -46,13 +46,14 @@ def test_a_module_that_fails_is_noticed_told_and_gone(
     start_server: Callable[..., InProcessServer], full_counts: bool
 ) -> None:
     server = start_server(external_silence_s=SILENCE_S, handshake_deadline_s=60.0)
+    run(server, execute("hello"), readouts(1))  # from now on there is the server's warden
     descriptors, children = len(open_descriptors()), set(child_processes())
     for cycle in range((FULL if full_counts else SAMPLE) // len(KINDS)):
         for kind in KINDS:
             elapsed_s = failed_after(server, kind)
             if kind == "silent":
                 assert elapsed_s < SILENCE_S + DETECT_S + 1.0, (cycle, kind, elapsed_s)
-    server.wait_for_summaries((FULL if full_counts else SAMPLE) // len(KINDS) * len(KINDS))
+    server.wait_for_summaries((FULL if full_counts else SAMPLE) // len(KINDS) * len(KINDS) + 1)
     assert not processes()
     assert set(child_processes()) <= children
     assert len(open_descriptors()) <= descriptors + 2
