@@ -96,22 +96,35 @@ def _run(port: int, module: str, target: str | None) -> int:
     from gadgetron.external.channel import Channel
     from gadgetron.external.connection import Connection, describe_failure, is_regular_end
 
+    is_printed = False
     channel = Channel(socket.create_connection(("localhost", port), CONNECT_TIMEOUT_S))
     try:
         # Connected before the import, which may take long: the Gadgetron knows that somebody is there.
         handler = load_target(module, target)
         with Connection(channel) as connection:
-            handler(connection)
+            try:
+                handler(connection)
+            except BaseException as error:
+                if not is_regular_end(error):
+                    _print_stack(error)
+                    is_printed = True
+                raise
     except BaseException as error:  # noqa: BLE001  # the module's: whatever it raises is told, and ends this process
         if is_regular_end(error):
             return 0
+        if not is_printed:
+            _print_stack(error)
         channel.report(describe_failure(error))
-        sys.stdout.flush()
-        traceback.print_exc()
         return EXIT_FAILED
     finally:
         channel.close()
     return 0
+
+
+def _print_stack(error: BaseException) -> None:
+    """Print an exception's traceback before the Gadgetron is told: it may end this process then."""
+    sys.stdout.flush()
+    traceback.print_exception(error)
 
 
 def _configure_logging(module: str) -> None:

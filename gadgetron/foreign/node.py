@@ -13,10 +13,11 @@ from time import monotonic
 import structlog
 
 from gadgetron.configuration.model import ConnectSpec, ExecuteSpec
-from gadgetron.errors import ConnectionLost, GadgetError, GadgetronError, QueueClosed, describe
+from gadgetron.errors import ConnectionLost, GadgetError, GadgetronError, QueueClosed, RemoteError, describe
 from gadgetron.foreign.launch import make_launch
 from gadgetron.foreign.link import ForeignLink
-from gadgetron.foreign.process import ForeignProcess
+from gadgetron.foreign.module_output import without_stacks
+from gadgetron.foreign.process import TICK_S, ForeignProcess
 from gadgetron.foreign.settings import ForeignSettings
 from gadgetron.gadget import CLOSE_NORMAL, Gadget
 from gadgetron.limits import LIMITS, Limits
@@ -28,6 +29,8 @@ from gadgetron.protocol.descriptor_stream import SocketStream
 
 FOREVER_S = 20.0 * 24 * 3600  # what poll can wait for at most is 24 days
 VERDICT_S = 0.7  # for the process to end after its connection has: then the reason is known
+GRACE_S = 0.1  # after a failure, for the process to end by itself
+GRACE_REPORTED_S = 2.0  # if it has reported the failure
 CONNECT_PAUSE_S = 0.25
 MAX_CONNECT_PAUSE_S = 2.0
 BUSY_FRACTION = 0.01  # a process that uses less processor time than this is not working
@@ -91,7 +94,9 @@ class ExternalGadget(Gadget):
         self._wake_fd = -1
         self._state_lock = threading.Lock()  # guards the link, the wake descriptor and the flags below
         self._is_aborted = False
+        self._is_over = threading.Event()  # set with the flag
         self._has_failed = False
+        self._has_reported = False  # an error: then it is ending, and says more in its output
         self._n_discarded = 0
         self._waits_since: float | None = None  # the module is expected to take or send something since then
         self._idle: tuple[float, float] | None = None  # since when nothing happens, and the processor time then
@@ -120,7 +125,7 @@ class ExternalGadget(Gadget):
         self._process = ForeignProcess(
             launch,
             self.name,
-            on_exit=self._wake,
+            on_exit=self._watch_connection,
             on_flood=self._tell_flood,
             on_tick=self._check_silence,
             session_name=self.session_name,
@@ -195,7 +200,7 @@ class ExternalGadget(Gadget):
         """Tell the module that this was all, and wait for what it still has; or, after a failure, end it."""
         link = self._link
         if flags != CLOSE_NORMAL or link is None:
-            self._end(grace_s=0.1)
+            self._end(GRACE_REPORTED_S if self._has_reported else GRACE_S)
             return
         if not link.is_done:
             self._write(link, link.send_close)
@@ -310,7 +315,8 @@ class ExternalGadget(Gadget):
         except ConnectionLost as error:
             self._fail(self._lost(error))
         except BaseException as error:  # noqa: BLE001  # a configured reader may raise anything; it ends this session only
-            self._fail(describe_plainly(error), error)
+            self._has_reported = isinstance(error, RemoteError)
+            self._fail(self._reason(describe_plainly(error)), error)
 
     def _put_received(self, messages: list[MessageBlock]) -> None:
         self.messages_out += len(messages)
@@ -324,7 +330,8 @@ class ExternalGadget(Gadget):
         return self._reason(f"the module {process.status_text()} before it was done")
 
     def _reason(self, text: str) -> str:
-        lines = self._process.last_lines[-N_TOLD_LINES:] if self._process is not None else []
+        lines = without_stacks(self._process.last_lines) if self._process is not None else []
+        lines = [line for line in lines if line not in text][-N_TOLD_LINES:]
         return f"{text}; its last lines: {' | '.join(lines)}" if lines else text
 
     def _fail(self, text: str, cause: BaseException | None = None) -> None:
@@ -346,6 +353,7 @@ class ExternalGadget(Gadget):
         return dropped
 
     def _hang_up(self) -> None:
+        self._is_over.set()
         with self._state_lock:
             self._is_aborted = True
             if self._link is not None:
@@ -358,6 +366,23 @@ class ExternalGadget(Gadget):
                 os.eventfd_write(self._wake_fd, 1)
 
     # The watching thread
+
+    def _watch_connection(self) -> None:
+        """When the process has ended: its connection has to end, too, unless somebody else goes on with it.
+
+        A child that has left the process group may hold the socket, and nobody else would ever notice.
+        """
+        self._wake()
+        while not self._is_over.is_set():
+            link, process = self._link, self._process
+            if link is None or process is None:  # not accepted yet
+                self._is_over.wait(TICK_S)
+                continue
+            if link.wait_for_end(TICK_S):
+                return
+            if link.starved_s() >= VERDICT_S:
+                self._fail(self._reason(f"the module {process.status_text()} before it was done"))
+                return
 
     def _tell_flood(self) -> None:
         text = self._reason("the module writes more output than is logged")

@@ -90,6 +90,12 @@ class DescriptorStream(ByteStream):
             return "the peer sent nothing within the time allowed"
         return "the peer did not complete a message within the time allowed"
 
+    def has_input(self) -> bool:
+        """Tell whether something can be read at once; its end counts. While the stream is open."""
+        poll = select.poll()
+        poll.register(self._input_fd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def wait_for_wake(self, timeout_s: float) -> None:
         """Wait without reading, until `wake` or the timeout, whatever the peer does."""
         poll = select.poll()
