@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,7 +42,6 @@ def test_the_command_lines_of_the_languages() -> None:
     assert python.arguments == (sys.executable, "-m", "gadgetron", "1234", "a.b", "f")
     assert python.folder == FOLDER
     assert python.environment["PYTHONSAFEPATH"] == "1"
-    assert str(MODULES_FOLDER) in python.environment["PYTHONPATH"].split(os.pathsep)
     julia = make_launch(ExecuteSpec("julia", "A", "f"), 1234, settings, FOLDER)
     assert julia.arguments == ("julia", "-e", "import Gadgetron; Gadgetron.External.main()", "1234", "A", "f")
     matlab = make_launch(ExecuteSpec("matlab", "a.b"), 1234, settings, FOLDER)
@@ -62,6 +63,61 @@ def test_another_interpreter_gets_nothing_of_ours(monkeypatch: pytest.MonkeyPatc
     assert not {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONSAFEPATH"} & set(launch.environment)
     assert launch.environment["KEPT"] == "1"
     assert launch.environment["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_nothing_of_ours_is_found_before_what_is_theirs(monkeypatch: pytest.MonkeyPatch, is_installed: bool) -> None:
+    monkeypatch.setattr("gadgetron.foreign.launch._is_installed", lambda: is_installed)
+    root = [] if is_installed else [str(MODULES_FOLDER.parents[2])]
+    for inherited in ("/theirs", "/theirs:", ""):
+        monkeypatch.setenv("PYTHONPATH", inherited)
+        own = make_launch(ExecuteSpec("python", "theirs"), 1, ForeignSettings(), FOLDER)
+        folders = ["/theirs"] if inherited else []
+        assert own.environment.get("PYTHONPATH", "") == (":".join(folders + root) or inherited)
+        shipped = make_launch(ExecuteSpec("python", "passthrough"), 1, ForeignSettings(), FOLDER)
+        assert shipped.environment["PYTHONPATH"] == ":".join([*folders, str(MODULES_FOLDER), *root])
+
+
+@pytest.mark.parametrize("executable", [None, "/their/python"])
+def test_modules_of_stock_configurations_are_found_however_python_is_configured(
+    monkeypatch: pytest.MonkeyPatch, executable: str | None
+) -> None:
+    monkeypatch.setattr("gadgetron.foreign.launch._is_installed", lambda: True)
+    monkeypatch.setenv("PYTHONPATH", "/ours")
+    for variables, expected in (((("PYTHONPATH", "/their/modules"),), "/their/modules:"), ((), "/ours:")):
+        settings = ForeignSettings(languages=(("python", LanguageSettings(executable, None, variables)),))
+        launch = make_launch(ExecuteSpec("python", "passthrough"), 1, settings, FOLDER)
+        expected = "" if executable and not variables else expected
+        assert launch.environment["PYTHONPATH"] == f"{expected}{MODULES_FOLDER}"
+
+
+@pytest.mark.slow
+def test_whether_we_are_installed_is_what_the_interpreter_finds(tmp_path: Path) -> None:
+    code = "from gadgetron.foreign.launch import _is_installed; print(_is_installed())"
+    copy = tmp_path / "gadgetron"
+    shutil.copytree(MODULES_FOLDER.parents[1], copy, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for folder, expected in ((None, "True"), (tmp_path, "False")):
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        if folder is not None:
+            environment["PYTHONPATH"] = str(folder)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], env=environment, cwd="/", capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own_path", [True, False])
+def test_a_stock_configuration_runs_with_a_configured_interpreter(server: InProcessServer, own_path: bool) -> None:
+    variables = (("PYTHONPATH", "/no/such/folder"),)
+    language = LanguageSettings(None, None, variables) if own_path else LanguageSettings(sys.executable)
+    server.environment.foreign = ForeignSettings(languages=(("python", language),))
+    reply = raw.exchange(
+        server.port, raw.config_file("python_passthrough.xml"), raw.header(), raw.image_slice(), raw.close()
+    )
+    server.wait_for_summaries(1)
+    assert reply.is_complete, reply.error
+    assert 1022 in reply.ids
 
 
 def test_settings_come_from_gadgetron_xml() -> None:
