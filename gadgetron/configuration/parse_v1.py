@@ -86,14 +86,4 @@ def _python_gadget(name: str, properties: tuple[tuple[str, str], ...], problems:
     configuration = Element("configuration")
     for key, value in properties:
         SubElement(configuration, "property", {"name": key, "value": value})
-    return ExternalSpec(name, ExecuteSpec("python", module, target or None), document(configuration))
-
-
-def document(element: Element | None) -> bytes:
-    """Give an element as a document of its own; an empty <configuration> for None."""
-    if element is None:
-        return b"<configuration/>"
-    alone = Element(element.tag, element.attrib)
-    alone.text = element.text
-    alone.extend(element)
-    return tostring(alone)
+    return ExternalSpec(name, ExecuteSpec("python", module, target or None), tostring(configuration))
