@@ -13,6 +13,7 @@ from time import monotonic
 import structlog
 
 from gadgetron.configuration.model import ConnectSpec, ExecuteSpec
+from gadgetron.configuration.parse_v1 import property_document
 from gadgetron.errors import ConnectionLost, GadgetError, GadgetronError, QueueClosed, RemoteError, describe
 from gadgetron.foreign.launch import make_launch
 from gadgetron.foreign.link import ForeignLink
@@ -24,6 +25,7 @@ from gadgetron.limits import LIMITS, Limits
 from gadgetron.message import MessageBlock, ParametersMessage, matches
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.message_types import MessageType
+from gadgetron.properties import undeclared_properties, undeclared_text
 from gadgetron.protocol.classic_client import connect
 from gadgetron.protocol.descriptor_stream import SocketStream
 
@@ -79,6 +81,8 @@ class ExternalGadget(Gadget):
 
     Threads: the gadget's own writes to the module; one reads from it; one watches the process, if we have started it.
     """
+
+    accepts_any_property = True
 
     def __init__(
         self, module: ForeignModule, name: str, settings: ForeignSettings | None = None, limits: Limits = LIMITS
@@ -146,7 +150,15 @@ class ExternalGadget(Gadget):
             target=self._receive, args=(link,), name=f"{self.session_name}/{self.name}-reader", daemon=True
         )
         self._reader.start()
-        self._write(link, lambda: link.send_start(self.module.configuration, parameters.data))
+        configuration = self._configuration()
+        self._write(link, lambda: link.send_start(configuration, parameters.data))
+
+    def _configuration(self) -> bytes:
+        """Give what the module gets first: as it is written, or the properties of a PythonGadget as they are now."""
+        names = undeclared_properties(self)
+        if not names:
+            return self.module.configuration
+        return property_document((name, undeclared_text(self, name) or "") for name in names)
 
     def process_many(self, messages: Sequence[MessageBlock]) -> None:
         """Send what writers accept to the module, and pass on the rest."""

@@ -126,6 +126,11 @@ def says_half_a_line_and_closes(connection: Any) -> None:
     threading.Event().wait()
 
 
+def says_configuration(connection: Any) -> None:
+    print(connection.raw_bytes.config.decode(), flush=True)
+    handle_connection(connection)
+
+
 def chats_and_fails(connection: Any) -> None:
     """Says more than is logged at once, then raises."""
     next(iter(connection))

@@ -73,6 +73,41 @@ def test_several_nodes_one_after_another_and_the_old_style(server: InProcessServ
     assert np.allclose(np.frombuffer(first[340:], np.complex64), expected)
 
 
+def test_the_configuration_goes_to_the_module_as_it_is_written(server: InProcessServer) -> None:
+    written = "<configuration a='1'><!-- x --><![CDATA[<]]><?pi?><property name=\"n\" value='&#228;'/></configuration>"
+    reply = run(server, execute("says_configuration", configuration=written))
+    assert reply.is_complete
+    assert output(server) == [written]
+
+
+@pytest.mark.parametrize("reference", ["p@Other", "threads@Echo"])
+def test_properties_of_a_python_gadget_are_followed_to_other_gadgets(server: InProcessServer, reference: str) -> None:
+    def gadget(name: str, dll: str, classname: str, **properties: str) -> str:
+        texts = "".join(
+            f"<property><name>{key}</name><value>{value}</value></property>" for key, value in properties.items()
+        )
+        return f"<gadget><name>{name}</name><dll>{dll}</dll><classname>{classname}</classname>{texts}</gadget>"
+
+    module = {"python_module": MODULES, "python_class": "says_configuration"}
+    xml = (
+        "<gadgetronStreamConfiguration>"
+        "<reader><slot>1008</slot><dll></dll><classname>readers_writers.acquisition.AcquisitionReader</classname></reader>"
+        "<writer><slot>1008</slot><dll></dll><classname>readers_writers.acquisition.AcquisitionWriter</classname></writer>"
+        + gadget("Echo", "", "tests.misbehaving.Echo", threads="3")
+        + gadget("Python", "gadgetron_python", "PythonGadget", **module, threads="x", p=reference)
+        + gadget("Other", "gadgetron_python", "PythonGadget", **module, p="threads@Echo")
+        + "</gadgetronStreamConfiguration>"
+    )
+    reply = raw.exchange(server.port, raw.config_script(xml.encode()), raw.header(), raw.acquisition(1), raw.close())
+    server.wait_for_summaries(1)
+    assert reply.scan_counters == [1], reply.error
+    texts = [text for text in output(server) if "configuration" in text]
+    assert all('<property name="p" value="3" />' in text for text in texts), texts
+    assert sum('<property name="threads" value="x" />' in text for text in texts) == 1
+    missing = raw.exchange(server.port, raw.config_script(xml.replace("threads@Echo", "threads@Ecco").encode()))
+    assert "refers to threads@Ecco, but no gadget has that name; did you mean Echo?" in missing.error
+
+
 def test_a_session_without_parameters_starts_and_ends_the_module(server: InProcessServer) -> None:
     reply = raw.exchange(server.port, raw.config_script(chain(execute(""))), raw.close())
     server.wait_for_summaries(1)
