@@ -33,7 +33,7 @@ class ForeignLink:
         self._readers = readers
         self._done = threading.Event()
         self._ended = threading.Event()
-        self._reads_since: float | None = None  # the reader waits for input since then
+        self.reads_since: float | None = None  # the reader waits for input since then; None: it does something else
 
     @property
     def is_done(self) -> bool:
@@ -51,10 +51,15 @@ class ForeignLink:
 
     def starved_s(self) -> float:
         """Give for how long the reader has been waiting with nothing to read [s]; 0 while it does something else."""
-        since = self._reads_since
+        since = self.reads_since
         if since is None or self.stream.has_input():
             return 0.0
         return monotonic() - max(since, self.stream.last_progress)
+
+    def has_unread(self) -> bool:
+        """Whether the module has not read everything that was written; False if that cannot be known."""
+        peer = self.stream.peer_socket()
+        return peer is not None and peer.unread_bytes > 0
 
     # One thread writes
 
@@ -91,14 +96,15 @@ class ForeignLink:
                 put(messages)
 
         def before_wait() -> None:
+            self.reads_since = None
             hand_over()
-            self._reads_since = monotonic()
+            self.reads_since = monotonic()
 
         stream.before_wait = before_wait
         try:
             while True:
                 start = stream.read_frame_start(2)
-                self._reads_since = None
+                self.reads_since = None
                 if start is None:
                     hand_over()
                     raise ConnectionLost("its end came without CLOSE")
@@ -106,7 +112,7 @@ class ForeignLink:
                 reader = self._readers.get(message_id)
                 if reader is not None:
                     batch.append(reader.read(stream))
-                    self._reads_since = None
+                    self.reads_since = None
                     if len(batch) >= LIMITS.queue_messages:
                         hand_over()
                     continue
@@ -122,7 +128,7 @@ class ForeignLink:
                     f"the module sent {message_name(message_id)}, for which the node has no reader"
                 )
         finally:
-            stream.before_wait = self._reads_since = None
+            stream.before_wait = self.reads_since = None
             self._ended.set()
 
     # The end

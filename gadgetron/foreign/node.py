@@ -31,6 +31,7 @@ from gadgetron.protocol.descriptor_stream import SocketStream
 
 FOREVER_S = 20.0 * 24 * 3600  # what poll can wait for at most is 24 days
 VERDICT_S = 0.7  # for the process to end after its connection has: then the reason is known
+LOOK_S = 1.0  # without progress, before it is looked for what the module has not read
 GRACE_S = 0.1  # after a failure, for the process to end by itself
 GRACE_REPORTED_S = 2.0  # if it has reported the failure
 CONNECT_PAUSE_S = 0.25
@@ -91,6 +92,7 @@ class ExternalGadget(Gadget):
         self.module = module
         self._settings = settings or ForeignSettings()
         self._limits = limits
+        self._timeout_s: float | None = None
         self._listener: socket.socket | None = None
         self._process: ForeignProcess | None = None
         self._link: ForeignLink | None = None
@@ -125,6 +127,7 @@ class ExternalGadget(Gadget):
     def _start(self, execute: ExecuteSpec) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         port = self._listener.getsockname()[1]
+        self._timeout_s = self._settings.language(execute.kind).timeout_s
         launch = make_launch(execute, port, self._settings, self.controller.working_directory)
         self._process = ForeignProcess(
             launch,
@@ -404,13 +407,26 @@ class ExternalGadget(Gadget):
             self.log.debug("module.flood_not_told")
 
     def _check_silence(self) -> None:
-        """Fail a module that is waited for, and neither takes nor sends anything nor uses the processor."""
+        """Fail a module that is waited for, and neither takes nor sends anything nor uses the processor.
+
+        It is waited for when it has been sent everything, when what is written to it finds no room, and when what has
+        been written has not been read; but not while it is us who do not take what it sends, because the chain is slow.
+        """
         link, process, waits_since = self._link, self._process, self._waits_since
-        if link is None or link.has_ended or process is None or waits_since is None:
+        reads_since = link.reads_since if link is not None and not link.has_ended else None
+        if link is None or reads_since is None or process is None:
             self._idle = None
             return
         now, limit_s = monotonic(), self._limits.external_silence_s
-        since = max(link.stream.last_progress, waits_since)
+        since = max(link.stream.last_progress, reads_since, waits_since or 0.0)
+        if waits_since is None and not (now - since >= min(LOOK_S, limit_s / 4) and link.has_unread()):
+            self._idle = None
+            return
+        if self._timeout_s is not None and now - since >= self._timeout_s:
+            self._fail(
+                self._reason(f"the module has taken and sent nothing for {now - since:.1f} s, as long as allowed")
+            )
+            return
         if self._idle is not None and since > self._idle[0]:
             self._idle = None
         if self._idle is None:

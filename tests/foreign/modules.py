@@ -48,6 +48,18 @@ def silent(connection: Any) -> None:
     threading.Event().wait()
 
 
+def takes_nothing(_connection: Any) -> None:
+    print("going to sleep", flush=True)
+    threading.Event().wait()
+
+
+def spins(connection: Any) -> None:
+    next(iter(connection))
+    print("spinning", flush=True)
+    while True:
+        pass
+
+
 def busy(connection: Any) -> None:
     """Computes for longer than a module may be silent, then answers."""
     item = next(iter(connection))

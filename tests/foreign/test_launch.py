@@ -122,13 +122,13 @@ def test_a_stock_configuration_runs_with_a_configured_interpreter(server: InProc
 
 def test_settings_come_from_gadgetron_xml() -> None:
     xml = b"""<gadgetronConfiguration><externalHost>recon2</externalHost>
-    <externalLanguage><type>Matlab</type><executable>/opt/matlab</executable><workingFolder>/w</workingFolder>
+    <externalLanguage><type>Matlab</type><executable>/opt/matlab</executable><workingFolder>/w</workingFolder><timeout>2.5</timeout>
       <environment><name>A</name><value>1</value></environment></externalLanguage>
     <externalCommand><name>tool</name><executable>/bin/tool</executable><argument>-x</argument><argument>y z</argument>
     </externalCommand></gadgetronConfiguration>"""
     settings = parse_global_configuration(xml, "gadgetron.xml").foreign
     assert settings.hosts == ("recon2",)
-    assert settings.language("matlab") == LanguageSettings("/opt/matlab", "/w", (("A", "1"),))
+    assert settings.language("matlab") == LanguageSettings("/opt/matlab", "/w", (("A", "1"),), 2.5)
     launch = make_launch(ExecuteSpec("command", "tool", "t"), 7, settings, FOLDER)
     assert launch.arguments == ("/bin/tool", "-x", "y z", "7", "tool", "t")
 
