@@ -57,7 +57,7 @@ def load_target(module_name: str, target_name: str | None) -> Callable[[Any], An
     ----------
     target_name
         A function that takes a connection, or a class with a method `handle` that does. None for `handle_connection`,
-        or the module's only gadget of the old style.
+        or the module's only gadget of the old style, or the only handler that it has registered.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def load_target(module_name: str, target_name: str | None) -> Callable[[Any], An
     module = importlib.import_module(module_name)
     target: Any = getattr(module, target_name or DEFAULT_TARGET, None)
     if target is None and target_name is None:
-        target = _only_gadget(module)
+        target = _only_gadget(module) or _only_registered()
     if inspect.isclass(target) and callable(getattr(target, "handle", None)):
         instance: Any = target()
         handler: Callable[[Any], Any] = instance.handle
@@ -90,6 +90,12 @@ def _only_gadget(module: ModuleType) -> Any:
         if inspect.isclass(value) and issubclass(value, Gadget) and value.__module__ == module.__name__
     ]
     return own[0] if len(own) == 1 else None
+
+
+def _only_registered() -> Any:
+    from gadgetron.external.handlers import registered
+
+    return registered[0] if len(registered) == 1 else None
 
 
 def _run(port: int, module: str, target: str | None) -> int:

@@ -236,7 +236,7 @@ def test_external_nodes_are_read():
     [
         ("", "neither <execute> nor <connect>"),
         ('<connect port="1"/><execute name="m" type="python"/>', "both <execute> and <connect>"),
-        ('<connect port="70000"/>', "expected a port"),
+        ('<connect port="70000"/>', "connect: '70000', expected a port"),
         ('<execute type="python"/>', "name"),
     ],
 )

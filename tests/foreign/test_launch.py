@@ -13,6 +13,7 @@ import pytest
 
 from gadgetron.configuration.global_config import parse_global_configuration
 from gadgetron.configuration.model import ExecuteSpec
+from gadgetron.errors import ConfigurationError
 from gadgetron.foreign.launch import MODULES_FOLDER, make_launch, shipped_modules
 from gadgetron.foreign.settings import ForeignSettings, LanguageSettings
 from tests import raw_client as raw
@@ -131,6 +132,14 @@ def test_settings_come_from_gadgetron_xml() -> None:
     assert settings.language("matlab") == LanguageSettings("/opt/matlab", "/w", (("A", "1"),), 2.5)
     launch = make_launch(ExecuteSpec("command", "tool", "t"), 7, settings, FOLDER)
     assert launch.arguments == ("/bin/tool", "-x", "y z", "7", "tool", "t")
+
+
+def test_a_time_limit_is_a_number_of_seconds() -> None:
+    for text in ("0", "-1", "soon"):
+        language = f"<externalLanguage><type>julia</type><timeout>{text}</timeout></externalLanguage>"
+        xml = f"<gadgetronConfiguration>{language}</gadgetronConfiguration>"
+        with pytest.raises(ConfigurationError, match=f"'{text}', expected a number of seconds above 0"):
+            parse_global_configuration(xml.encode(), "gadgetron.xml")
 
 
 def test_the_modules_of_stock_configurations_are_allowed() -> None:
