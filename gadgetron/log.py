@@ -10,6 +10,8 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from gadgetron.errors import escape_controls
+
 MAX_FIELD_CHARACTERS = 2048
 MAX_STACK_CHARACTERS = 16 * 1024
 
@@ -82,10 +84,7 @@ def _cut(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Muta
     for key, value in event.items():
         if isinstance(value, str):
             is_stack = key in ("exception", "stack")
-            text = value if is_stack else value.translate(_ESCAPES)
+            text = value if is_stack else escape_controls(value)
             limit = MAX_STACK_CHARACTERS if is_stack else MAX_FIELD_CHARACTERS
             event[key] = text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
     return event
-
-
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}

@@ -57,7 +57,7 @@ def load_target(module_name: str, target_name: str | None) -> Callable[[Any], An
     ----------
     target_name
         A function that takes a connection, or a class with a method `handle` that does. None for `handle_connection`,
-        or the module's only gadget of the old style.
+        or the module's only gadget of the old style, or the only handler that it has registered.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def load_target(module_name: str, target_name: str | None) -> Callable[[Any], An
     module = importlib.import_module(module_name)
     target: Any = getattr(module, target_name or DEFAULT_TARGET, None)
     if target is None and target_name is None:
-        target = _only_gadget(module)
+        target = _only_gadget(module) or _only_registered()
     if inspect.isclass(target) and callable(getattr(target, "handle", None)):
         instance: Any = target()
         handler: Callable[[Any], Any] = instance.handle
@@ -92,26 +92,45 @@ def _only_gadget(module: ModuleType) -> Any:
     return own[0] if len(own) == 1 else None
 
 
+def _only_registered() -> Any:
+    from gadgetron.external.handlers import registered
+
+    return registered[0] if len(registered) == 1 else None
+
+
 def _run(port: int, module: str, target: str | None) -> int:
     from gadgetron.external.channel import Channel
     from gadgetron.external.connection import Connection, describe_failure, is_regular_end
 
+    is_printed = False
     channel = Channel(socket.create_connection(("localhost", port), CONNECT_TIMEOUT_S))
     try:
         # Connected before the import, which may take long: the Gadgetron knows that somebody is there.
         handler = load_target(module, target)
         with Connection(channel) as connection:
-            handler(connection)
+            try:
+                handler(connection)
+            except BaseException as error:
+                if not is_regular_end(error):
+                    _print_stack(error)
+                    is_printed = True
+                raise
     except BaseException as error:  # noqa: BLE001  # the module's: whatever it raises is told, and ends this process
         if is_regular_end(error):
             return 0
+        if not is_printed:
+            _print_stack(error)
         channel.report(describe_failure(error))
-        sys.stdout.flush()
-        traceback.print_exc()
         return EXIT_FAILED
     finally:
         channel.close()
     return 0
+
+
+def _print_stack(error: BaseException) -> None:
+    """Print an exception's traceback before the Gadgetron is told: it may end this process then."""
+    sys.stdout.flush()
+    traceback.print_exception(error)
 
 
 def _configure_logging(module: str) -> None:

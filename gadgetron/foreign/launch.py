@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import site
+import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,8 @@ from gadgetron.property_types import nearest_name, quoted
 
 PORT_VARIABLE = "GADGETRON_EXTERNAL_PORT"
 MODULE_VARIABLE = "GADGETRON_EXTERNAL_MODULE"
+
+QUESTION_S = 20.0
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*", re.ASCII)
 _LOOPBACK = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")
@@ -130,6 +131,8 @@ def make_launch(execute: ExecuteSpec, port: int, settings: ForeignSettings, defa
     if execute.kind == "python":
         _set_python_variables(environment, language)
     environment |= dict(language.environment)
+    if execute.kind == "python":
+        _append_own_folders(environment, language, execute.name)
     folder = Path(language.working_folder) if language.working_folder else default_folder
     return Launch(arguments, environment, folder)
 
@@ -146,25 +149,45 @@ def _interpreter_arguments(execute: ExecuteSpec, port: int, language: LanguageSe
 
 
 def _set_python_variables(environment: dict[str, str], language: LanguageSettings) -> None:
-    """Let our own interpreter find this package and the shipped modules; let another one find nothing of ours."""
+    """Say what holds for Python; another interpreter finds no package of ours by what is meant for us."""
     environment["PYTHONUNBUFFERED"] = "1"  # what a module prints is in the log when it prints it
     if language.working_folder is None:
         environment["PYTHONSAFEPATH"] = "1"  # gadgets write into the working directory: nothing is imported from there
     if language.executable is not None:
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             environment.pop(name, None)
-        return
-    folders = [] if _is_installed() else [str(_PACKAGE.parent)]
-    inherited = environment.get("PYTHONPATH", "")
-    folders += [str(MODULES_FOLDER), *([inherited] if inherited else [])]
-    environment["PYTHONPATH"] = os.pathsep.join(folders)
+
+
+def _append_own_folders(environment: dict[str, str], language: LanguageSettings, module: str) -> None:
+    """Let the interpreter find what is ours, behind everything else in PYTHONPATH: nothing of ours shadows a module."""
+    folders = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    if module in shipped_modules():
+        folders.append(str(MODULES_FOLDER))
+    if language.executable is None and not _is_installed():
+        folders.append(str(_PACKAGE.parent))
+    if folders:
+        environment["PYTHONPATH"] = os.pathsep.join(folders)
 
 
 @cache
 def _is_installed() -> bool:
-    """Tell whether the interpreter finds this package by itself: then PYTHONPATH need not name its folder."""
-    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
-    return str(_PACKAGE.parent) in folders
+    """Tell whether our interpreter finds this package by itself: then PYTHONPATH need not name its folder.
+
+    It is asked, once, because a package can be installed in many ways: a link to a checkout, for one.
+    """
+    question = "import importlib.util as util; print(util.find_spec('gadgetron').origin)"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-E", "-P", "-c", question],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd="/",
+            timeout=QUESTION_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return os.fsdecode(answer.stdout).strip() == gadgetron.__file__
 
 
 def find_executable_problem(error: OSError, launch: Launch) -> GadgetronError:
