@@ -2,7 +2,7 @@
 
 The module is `gadgetron.examples.pass_through`, in front of everything else in the chain: all readouts cross twice. It
 is measured as it is started for the session (active), and running already (passive), next to the same chain without it
-in the same run. What active adds to passive is the start of an interpreter that imports NumPy and ismrmrd.
+in the same run. The daemon has an interpreter ready for an active module, as it has for every one but the first.
 """
 
 from __future__ import annotations
