@@ -346,7 +346,7 @@ class ExternalGadget(Gadget):
 
     def _reason(self, text: str) -> str:
         lines = without_stacks(self._process.last_lines) if self._process is not None else []
-        lines = [line for line in lines if line not in text][-N_TOLD_LINES:]
+        lines = [line for line in lines if not text.endswith(f": {line}")][-N_TOLD_LINES:]
         return f"{text}; its last lines: {' | '.join(lines)}" if lines else text
 
     def _fail(self, text: str, cause: BaseException | None = None) -> None:

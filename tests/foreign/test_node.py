@@ -9,11 +9,14 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from gadgetron.configuration.model import ConnectSpec
 from gadgetron.external.connection import Connection
+from gadgetron.foreign.node import ExternalGadget, ForeignModule
 from gadgetron.foreign.settings import CommandSettings, ForeignSettings
 from gadgetron.message import make_message
 from gadgetron.output import Output
@@ -137,6 +140,13 @@ def test_a_failing_module_is_told(server: InProcessServer, target: str, reason: 
     assert re.search(reason, reply.error), reply.error
     assert reply.error.startswith(f"gadget {MODULES}.{target}: ")
     assert not processes()
+
+
+def test_a_last_line_is_left_out_only_if_it_is_what_the_failure_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    gadget = ExternalGadget(ForeignModule(ConnectSpec("localhost", 1), b"", {}, ()), "m")
+    monkeypatch.setattr(gadget, "_process", SimpleNamespace(last_lines=["x", "ValueError: no"]))
+    assert gadget._reason("text bytes: ValueError: no") == "text bytes: ValueError: no; its last lines: x"
+    assert gadget._reason("no x").endswith("its last lines: x | ValueError: no")
 
 
 def test_a_module_that_cannot_be_imported_is_told(server: InProcessServer) -> None:
