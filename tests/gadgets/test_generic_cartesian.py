@@ -114,16 +114,17 @@ def test_spirit_fills_missing_lines_in():
     assert factor == pytest.approx(1 / np.sqrt(2), rel=0.03)  # scaled by the root of the undersampling, 2
 
 
-def test_noise_of_one_stays_one_with_and_without_acceleration(rng):
+@pytest.mark.parametrize("n_averages", [1, 4])
+def test_noise_of_one_stays_one_in_snr_maps_with_and_without_acceleration(n_averages, rng):
     _, kspace = coil_kspace(scale=50.0)
     for mode in ("none", "embedded"):
         messages = []
-        for repetition in range(24):
+        for repetition, average in np.ndindex(24, n_averages):
             noisy = kspace + complex_noise(rng, *kspace.shape)
             if mode == "none":
-                messages += lines(noisy, range(N), repetition=repetition)
+                messages += lines(noisy, range(N), repetition=repetition, average=average)
             else:
-                messages += embedded(noisy, repetition=repetition)
+                messages += embedded(noisy, repetition=repetition, average=average)
         chain = [
             *buffers(N_dimension="repetition"),
             GenericReconCartesianReferencePrepGadget(),
