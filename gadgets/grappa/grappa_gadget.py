@@ -53,6 +53,7 @@ class GrappaGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     def process_config(self, parameters: ParametersMessage) -> None:
         """Find out how large images are, and which coils are combined."""
         header = parameters.header
+        self._collector = SliceCollector(header)
         grid = LineGrid(header)
         calibration = SliceCalibration(grid, GrappaSettings(), n_targets=self.target_coils)
         self._tools = (grid, calibration, ImageMaker(header))

@@ -6,7 +6,7 @@ import ismrmrd
 import numpy as np
 
 from gadgetron.gadget import CLOSE_NORMAL, Gadget2
-from gadgetron.message import Array, Container, as_container_message, blocks, make_message
+from gadgetron.message import Array, Container, ParametersMessage, as_container_message, blocks, make_message
 from gadgets.grappa.collecting import SliceCollector
 from gadgets.grappa.slices import ChannelAnnotation, Slice
 
@@ -14,11 +14,13 @@ from gadgets.grappa.slices import ChannelAnnotation, Slice
 class SliceAccumulator(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     """Collect readouts until their slice is complete, and send them on together.
 
-    Takes acquisitions, emits one Slice for each image: at the readout that is flagged as the last of its slice, when an
-    imaging readout of the same slice belongs to another contrast, phase, repetition or set, and at the end. Noise,
-    feedback, dummy and phase correction readouts are dropped.
+    Takes acquisitions, emits one Slice for each image, that is for each slice, contrast, phase, repetition and set: at
+    the readout that is flagged as the last of its slice (of the last average, where the header has several), when it
+    has all its lines and another image of the slice begins, and at the end. Noise, feedback, dummy and phase correction
+    readouts are dropped.
 
-    Mended against the C++ Gadgetron: interleaved slices do not mix, and a last slice without a flag is not lost.
+    Mended against the C++ Gadgetron: what is interleaved does not mix, be it slices, contrasts or phases; averages are
+    averaged; a last slice without a flag is not lost.
     """
 
     emits = ((Slice,),)
@@ -27,6 +29,10 @@ class SliceAccumulator(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         super().__init__(name, **properties)
         self._collector = SliceCollector()
         self._uncombined: tuple[int, ...] = ()
+
+    def process_config(self, parameters: ParametersMessage) -> None:
+        """Find out how many lines and averages an image has."""
+        self._collector = SliceCollector(parameters.header)
 
     def process(self, header: Container[ismrmrd.AcquisitionHeader], readout: Container[Array[np.complex64]]) -> None:
         """Take one readout."""
@@ -42,3 +48,7 @@ class SliceAccumulator(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         if flags == CLOSE_NORMAL:
             for piece in self._collector.rest(self._uncombined):
                 self.put_next(make_message(piece))
+            if self._collector.n_late:
+                self.log.warning(
+                    "readouts.late", n_readouts=self._collector.n_late, hint="behind their slice's last one"
+                )
