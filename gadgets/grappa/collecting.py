@@ -24,6 +24,7 @@ from gadgetron.recon_types import (
 from gadgetron.toolboxes.arrays import owned
 from gadgetron.toolboxes.fft import ifft
 from gadgets.grappa.slices import E1, SLICE, LineGrid, Slice, SliceImage, is_imaging
+from gadgets.mri_core.left_out import LeftOutReadouts
 
 AVERAGE, REPETITION = COUNTERS.index("average"), COUNTERS.index("repetition")
 IMAGE_COUNTERS = tuple(COUNTERS.index(name) for name in ("contrast", "phase", "repetition", "set"))
@@ -35,12 +36,9 @@ Key = tuple[int, ...]
 class _Image:
     """What has come of an image of a slice."""
 
+    repetition: int
     acquisitions: list[Acquisition] = field(default_factory=list)
     lines: set[int] = field(default_factory=set)
-
-    @property
-    def repetition(self) -> int:
-        return self.acquisitions[0].fields.idx[REPETITION]
 
 
 class SliceCollector:
@@ -52,15 +50,19 @@ class SliceCollector:
     that the header lets one expect, or more than half of them if that other one is of another repetition.
 
     Readouts for calibration alone go with the next image of their slice. Noise, feedback, dummy and phase correction
-    readouts are dropped, and so are further copies of an image's last line behind its flag.
+    readouts are dropped, and so are further copies of an image's last line behind its flag. Of readouts that are not
+    finite the flag counts, and nothing else.
 
     Parameters
     ----------
+    left_out
+        Knows which readouts are not finite.
     header
         Says how many lines an image has, and how many averages.
     """
 
-    def __init__(self, header: IsmrmrdHeader | None = None) -> None:
+    def __init__(self, left_out: LeftOutReadouts, header: IsmrmrdHeader | None = None) -> None:
+        self._left_out = left_out
         self._n_lines, self._last_average = _extent(header)
         self._images: dict[int, dict[Key, _Image]] = {}  # by slice, then in the order in which they began
         self._calibration: dict[int, list[Acquisition]] = {}  # by slice
@@ -94,18 +96,20 @@ class SliceCollector:
         is_last = bool(fields.flags & FLAG_LAST_IN_SLICE) and fields.idx[AVERAGE] >= self._last_average
         images = self._images.setdefault(index, {})
         acquisition = Acquisition(header, owned(readout), None, fields)
+        if is_imaging(acquisition) and key not in images:
+            if is_last and self._flagged.get(index) == (key, line):
+                self.n_late += 1
+                return
+            yield from self._complete(index, self._superseded(images, fields.idx[REPETITION]), uncombined)
+            images[key] = _Image(fields.idx[REPETITION])
+        if self._left_out.is_usable(acquisition.data, fields.scan_counter):
+            if is_imaging(acquisition):
+                images[key].acquisitions.append(acquisition)
+            else:
+                self._calibration.setdefault(index, []).append(acquisition)
+            self._nbytes += acquisition.data.nbytes
         if is_imaging(acquisition):
-            if key not in images:
-                if is_last and self._flagged.get(index) == (key, line):
-                    self.n_late += 1
-                    return
-                yield from self._complete(index, self._superseded(images, fields.idx[REPETITION]), uncombined)
-                images[key] = _Image()
-            images[key].acquisitions.append(acquisition)
             images[key].lines.add(line)
-        else:
-            self._calibration.setdefault(index, []).append(acquisition)
-        self._nbytes += acquisition.data.nbytes
         check("bytes of slices that are not complete", self._nbytes, LIMITS.max_session_bytes)
         if is_last:
             yield from self._complete_flagged(index, key, line, uncombined)

@@ -29,6 +29,7 @@ from gadgetron.recon_types import (
 )
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.kspace import AxisGrid, ReadoutPlace, Received, phase_encoding_grid, place_readout
+from gadgets.mri_core.left_out import LeftOutReadouts
 from gadgets.mri_core.line_means import LineMeans
 
 DIMENSIONS = ("average", "contrast", "phase", "repetition", "set", "segment", "slice", "none", "")
@@ -70,6 +71,8 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
     first average stays. Spokes and spirals are not averaged, one that comes again may have another trajectory; nor are
     averages that parallel imaging interleaves.
 
+    Readouts with samples that are not finite are left out, with a warning: in an image they would be everywhere.
+
     Mended against the C++ Gadgetron: see toolboxes.kspace for the grid; N or S dimension `segment` has the size of the
     segments' range and not of the averages', `slice` has an index; of the slices received only some make no gap; there
     the last of equal lines replaces those before, and each average has a buffer of its own.
@@ -95,6 +98,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
         self._header: IsmrmrdHeader | None = None
+        self._left_out = LeftOutReadouts(self)
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Remember the encodings."""
@@ -105,10 +109,15 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
         for data in self._buffers(message):
             self.put_next(GadgetContainerMessage(data))
 
+    def close(self, _flags: int) -> None:
+        """Say how many readouts were left out."""
+        self._left_out.summarize()
+
     def _buffers(self, message: Container[AcquisitionBucket]) -> list[ReconData]:
         """Make the buffers of one bucket. Its readouts go when they are copied, before the buffers are put."""
         bucket = message.object
         message.object = AcquisitionBucket()
+        self._leave_out(bucket)
         recon_data: dict[Key, ReconData] = {}
         for is_reference in (True, False):
             acquisitions = bucket.reference if is_reference else bucket.data
@@ -122,6 +131,18 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
                 else:
                     bits[space].data = buffer
         return [data for _, data in sorted(recon_data.items(), key=lambda item: item[0])]
+
+    def _leave_out(self, bucket: AcquisitionBucket) -> None:
+        """Take readouts out of a bucket that are not finite."""
+        distinct = {id(acquisition): acquisition for acquisition in (*bucket.data, *bucket.reference)}
+        unusable = {
+            number
+            for number, acquisition in distinct.items()
+            if not self._left_out.is_usable(acquisition.data, acquisition.fields.scan_counter)
+        }
+        if unusable:
+            bucket.data = [acquisition for acquisition in bucket.data if id(acquisition) not in unusable]
+            bucket.reference = [acquisition for acquisition in bucket.reference if id(acquisition) not in unusable]
 
     def _grouped(self, acquisitions: list[Acquisition]) -> dict[tuple[Key, int], list[Acquisition]]:
         """Sort readouts by what makes separate buffers, and by encoding space."""

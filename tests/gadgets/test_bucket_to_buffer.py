@@ -7,6 +7,7 @@ from gadgets.mri_core.acquisition_accumulate_trigger import AcquisitionAccumulat
 from gadgets.mri_core.bucket_to_buffer import BucketToBufferGadget
 from tests.gadgets.support import (
     PARALLEL,
+    Controller,
     acquisition,
     complex_noise,
     header_xml,
@@ -194,6 +195,34 @@ def test_averages_are_kept_apart_where_that_is_wanted(properties, header, shapes
     messages = [m for i in range(2) for m in scan(complex_noise(rng, 1, 1, 4, 4), average=i)]
     found = buffers(messages, header_xml((4, 4, 1), **header), **properties)
     assert [buffer.data.shape[1:3] for buffer in found] == shapes
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, complex(0, -np.inf)])
+def test_a_readout_that_is_not_finite_is_left_out_and_told(bad, rng, capsys):
+    kspace = complex_noise(rng, 2, 1, 8, 4)
+    messages = scan(kspace)
+    both = 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING - 1)
+    for index in (3, 5):
+        head, data = objects(messages[index])
+        data[1, 2] = bad
+        head.scan_counter = 40 + index
+        head.flags |= both
+    controller = Controller()
+    gadgets = [AcquisitionAccumulateTriggerGadget(), BucketToBufferGadget()]
+    (message,) = run(gadgets, messages, header_xml((4, 8, 1)), controller=controller)
+    (bit,) = objects(message)[0].bits
+    kspace[:, :, [3, 5]] = 0
+    np.testing.assert_array_equal(bit.data.data[0, 0, 0], kspace)
+    assert bit.reference is None
+    assert len(controller.texts) == 1
+    assert "scan_counter 43" in controller.texts[0]
+    assert "n_readouts=2 scan_counter=43" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_huge_samples_are_finite(rng):
+    kspace = 1e30 * complex_noise(rng, 1, 1, 2, 4)
+    (buffer,) = buffers(scan(kspace), header_xml((4, 2, 1)))
+    np.testing.assert_array_equal(buffer.data[0, 0, 0], kspace)
 
 
 def test_spokes_that_come_again_are_not_averaged(rng):

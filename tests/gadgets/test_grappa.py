@@ -23,6 +23,7 @@ from gadgets.grappa.slices import LineGrid, SliceImage, SliceWeights
 from gadgets.grappa.unmixing import Unmixing
 from gadgets.grappa.weights_calculator import Update, cpuWeightsCalculator, gpuWeightsCalculator
 from tests.gadgets.support import (
+    Controller,
     acquisition,
     centred_ifft,
     complex_noise,
@@ -120,6 +121,15 @@ def test_averages_are_one_image(rng, is_inner_loop):
     for message in messages:
         expected[:, 0, objects(message)[0].idx.kspace_encode_step_1] += objects(message)[1] / 3
     assert relative_difference(objects(found)[0].data, centred_ifft(expected, (2, 3))) < 1e-5
+
+
+def test_a_readout_that_is_not_finite_is_left_out_but_its_flag_counts(rng):
+    messages = lines(rng, range(4))
+    objects(messages[-1])[1][0, 3] = np.nan
+    controller = Controller()
+    found = run(SliceAccumulator(), [*messages, *lines(rng, range(4))], HEADER, controller=controller)
+    assert [len(objects(message)[0].acquisitions) for message in found] == [3, 4]
+    assert len(controller.texts) == 1
 
 
 def test_copies_of_the_last_line_make_no_image_of_their_own(rng):
