@@ -107,6 +107,7 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
             )
             unmixing[place] = unmixing_coefficients(kernel, maps[place])
             gfactor[(*place, 0)] = g_factor(unmixing[place], factors)
+        self.debug_array("unmixing", unmixing)
         return _Coefficients(unmixing, gfactor)
 
     def _n_targets(self, reference: ReconBuffer) -> int:
