@@ -24,6 +24,7 @@ from gadgetron.recon_types import (
     make_image_header,
 )
 from gadgetron.toolboxes.kspace import Received, phase_encoding_grid
+from gadgets.mri_core.left_out import LeftOutReadouts
 
 E1, E2, SLICE = (COUNTERS.index(name) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "slice"))
 
@@ -56,6 +57,7 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         self._slices: dict[int, _Slice] = {}
         self._n_images = 0
         self._offsets = (0, 0)
+        self._left_out = LeftOutReadouts(self)
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Read the encoding."""
@@ -75,6 +77,8 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
             raise MalformedMessageError("readouts arrived before an ISMRMRD header: the matrix is not known")
         self._check_slice(fields.idx[SLICE])
         data = readout.object
+        if not self._left_out.is_usable(data, fields.scan_counter):
+            data = np.zeros_like(data)  # its place in the sequence counts: it may be the slice's last
         entry = self._slices.get(fields.idx[SLICE])
         if entry is None:
             entry = self._slices[fields.idx[SLICE]] = _Slice(self._empty(fields), None)
@@ -140,6 +144,7 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
 
     def close(self, flags: int) -> None:
         """Send the slices whose last line never came."""
+        self._left_out.summarize()
         if flags:
             for slice_index in sorted(self._slices):
                 self._send(slice_index)
