@@ -82,6 +82,7 @@ class Limits:
     # Files that outlive a session
     max_stored_bytes: int = 64 * MIB  # one of them
     max_stored_files: int = 1000  # of one kind in one folder; the oldest make room
+    max_debug_bytes: int = 1 * GIB  # all files of a debug_folder together
 
 
 LIMITS = Limits()

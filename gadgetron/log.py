@@ -55,6 +55,20 @@ def configure_logging(level: str = "info", *, as_json: bool = False, stream: Tex
     )
 
 
+class VerboseLogger:
+    """A logger whose debug records are info records."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Log at info."""
+        self._logger.info(event, **fields)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)
+
+
 class _Output:
     """Where records go. One that cannot be written is lost and counted: a full disk ends no session."""
 

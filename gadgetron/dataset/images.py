@@ -34,7 +34,7 @@ class StoredImage(NamedTuple):
     Attributes
     ----------
     header
-        As it was received.
+        As it is in the file.
     data
         Shape (channels, z, y, x), one of ISMRMRD's eight types.
     attributes
@@ -109,7 +109,8 @@ class ImageFileWriter:
         Parameters
         ----------
         header
-            Stored as it is; `image_series_index` names the series.
+            Stored as it is, but for `attribute_string_len`, which becomes the length of what is stored.
+            `image_series_index` names the series.
         data
             Shape (channels, z, y, x), one of ISMRMRD's eight types.
         attributes
@@ -210,7 +211,9 @@ class _ImageTable:
         index = len(self._headers)
         self._data.resize(index + 1, axis=0)
         self._data[index] = to_stored(data)
-        self._headers.append(bytes(header))
+        stored = ImageHeader.from_buffer_copy(header)
+        stored.attribute_string_len = len(attributes)  # what was received counted the bytes on the wire
+        self._headers.append(bytes(stored))
         self._attributes.append(attributes)
 
     def finish(self) -> None:

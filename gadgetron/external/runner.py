@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ import gadgetron
 from gadgetron._version import __version__
 
 USAGE = "usage: python -m gadgetron PORT MODULE [TARGET]"
+WAIT = "-"
 DEFAULT_TARGET = "handle_connection"
 CONNECT_TIMEOUT_S = 30.0
 LOG_LEVEL_VARIABLE = "GADGETRON_EXTERNAL_LOG_LEVEL"
@@ -29,8 +31,13 @@ EXIT_USAGE = 2
 def main(arguments: Sequence[str]) -> int:
     """Run a module, and give the exit status: 0 if it returned, 1 if it raised, 2 for arguments that make no sense.
 
-    Without arguments say what this is, and end at once: programs probe for it that way.
+    Without arguments say what this is, and end at once: programs probe for it that way. With a lone "-" get ready, and
+    wait on standard input for what to run.
     """
+    if list(arguments) == [WAIT]:
+        arguments = _wait_for_work()
+        if not arguments:
+            return 0
     if not arguments:
         sys.stdout.write(f"Gadgetron {__version__}: foreign modules in Python. {USAGE}\n")
         return 0
@@ -41,6 +48,27 @@ def main(arguments: Sequence[str]) -> int:
     _configure_logging(module)
     offer_legacy_names()
     return _run(int(port), module, target[0] if target else None)
+
+
+def _wait_for_work() -> list[str]:
+    """Import what every module needs; then read arguments, and what belongs into the environment, as a line of JSON.
+
+    Gives no arguments if standard input ends before: nobody needs this process any more.
+    """
+    import gadgetron.external.connection
+    import gadgetron.legacy  # noqa: F401  # so that they are there
+
+    line = sys.stdin.buffer.readline()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, sys.stdin.fileno())
+    os.close(null)
+    if not line.endswith(b"\n"):
+        return []
+    work = json.loads(line)
+    os.environ.update(work["environment"])
+    arguments: list[str] = work["arguments"]
+    sys.argv[1:] = arguments
+    return arguments
 
 
 def offer_legacy_names() -> None:

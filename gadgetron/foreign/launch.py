@@ -20,7 +20,11 @@ from gadgetron.property_types import nearest_name, quoted
 PORT_VARIABLE = "GADGETRON_EXTERNAL_PORT"
 MODULE_VARIABLE = "GADGETRON_EXTERNAL_MODULE"
 
+WAIT = "-"  # instead of the port: what to run comes on standard input
+
 QUESTION_S = 20.0
+
+_OUR_RUNNER = (sys.executable, "-m", "gadgetron")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*", re.ASCII)
 _LOOPBACK = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")
@@ -32,11 +36,25 @@ MODULES_FOLDER = _PACKAGE / "examples" / "modules"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a process is started: command line, environment, working folder (None for the server's)."""
+    """How a process is started.
+
+    Attributes
+    ----------
+    arguments
+        Command line.
+    environment
+        All of it.
+    folder
+        In which it runs; None for the server's.
+    ahead
+        Command line, but for what follows its last word, of a process that can be started before it is known which
+        module it is for; empty if there is none. That last word says that the rest is told on standard input.
+    """
 
     arguments: tuple[str, ...]
     environment: dict[str, str]
     folder: Path | None = None
+    ahead: tuple[str, ...] = ()
 
 
 @cache
@@ -134,14 +152,16 @@ def make_launch(execute: ExecuteSpec, port: int, settings: ForeignSettings, defa
     if execute.kind == "python":
         _append_own_folders(environment, language, execute.name)
     folder = Path(language.working_folder) if language.working_folder else default_folder
-    return Launch(arguments, environment, folder)
+    is_ours = execute.kind == "python" and language.executable is None
+    return Launch(arguments, environment, folder, (*_OUR_RUNNER, WAIT) if is_ours else ())
 
 
 def _interpreter_arguments(execute: ExecuteSpec, port: int, language: LanguageSettings) -> tuple[str, ...]:
     """Give the command lines that the C++ Gadgetron has."""
     target = () if execute.target is None else (execute.target,)
     if execute.kind == "python":
-        return (language.executable or sys.executable, "-m", "gadgetron", str(port), execute.name, *target)
+        _, *runner = _OUR_RUNNER
+        return (language.executable or sys.executable, *runner, str(port), execute.name, *target)
     if execute.kind == "julia":
         start = "import Gadgetron; Gadgetron.External.main()"
         return (language.executable or "julia", "-e", start, str(port), execute.name, *target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +13,9 @@ from time import monotonic
 import structlog
 
 from gadgetron.foreign.adoption import adopts_orphans
-from gadgetron.foreign.launch import Launch, find_executable_problem
+from gadgetron.foreign.launch import Launch
 from gadgetron.foreign.module_output import ModuleOutput
+from gadgetron.foreign.spares import SPARES, end_process
 from gadgetron.foreign.warden import WARDEN
 from gadgetron.limits import LIMITS, Limits
 
@@ -66,22 +66,8 @@ class ForeignProcess:
         self._exited = threading.Event()
         self.was_stopped = False
         self._signal_lock = threading.Lock()  # nobody signals a number that may be another process's by now
-        WARDEN.hold()
-        WARDEN.start()
-        try:
-            self._process = subprocess.Popen(
-                launch.arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=launch.environment,
-                cwd=launch.folder,
-                start_new_session=True,
-            )
-        except OSError as error:
-            WARDEN.release()
-            raise find_executable_problem(error, launch) from error
-        WARDEN.watch(self.pid)
+        self._launch = launch
+        self._process = SPARES.start(launch)
         try:
             if self._process.stdout is None:
                 raise RuntimeError("a process without a pipe for its output")
@@ -90,10 +76,7 @@ class ForeignProcess:
             self._thread = threading.Thread(target=self._watch, name=f"{session_name}/{name}-watch", daemon=True)
             self._thread.start()
         except BaseException:  # no descriptor or no thread is left
-            os.killpg(self.pid, signal.SIGKILL)
-            WARDEN.forget(self.pid)
-            self._process.wait()
-            WARDEN.release()
+            end_process(self._process)
             raise
         log.info("module.started", module=name, pid=self.pid)
 
@@ -193,6 +176,7 @@ class ForeignProcess:
             self._on_tick()
         self._reap()
         self._on_exit()
+        SPARES.prepare(self._launch)
 
     def _reap(self) -> None:
         """Kill what the process has left of its group, while its number is still its own; take its last output."""

@@ -66,6 +66,7 @@ class GenericReconCartesianReferencePrepGadget(Gadget1[ReconData]):
                 self._fill_into_data(bit, acceleration)
                 bit.reference = self._prepare(source, acceleration)
                 if bit.reference is not None:
+                    self.debug_array("reference", bit.reference.data)
                     self._results[key] = CalibrationResult()
             bit.calibration = self._results.get(key)
         self.put_next(message)

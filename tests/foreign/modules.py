@@ -191,3 +191,11 @@ class Doubling(Gadget):
 class Broken(Gadget):
     def process(self, header: Any, data: Any, meta: Any, more: Any) -> None:
         raise NotImplementedError
+
+
+def says_who_it_is(connection: Any) -> None:
+    """Print process id, arguments, what the environment says, and what is on standard input."""
+    names = ("GADGETRON_EXTERNAL_PORT", "GADGETRON_EXTERNAL_MODULE")
+    print("I am", os.getpid(), sys.argv[1:], [os.environ[name] for name in names], repr(sys.stdin.read()), flush=True)
+    for item in connection:
+        connection.send(item)

@@ -415,6 +415,7 @@ def test_attributes_survive(tmp_path, rng, attributes):
     (image,) = load_images(tmp_path / "out.h5")
     text = attributes.decode() if isinstance(attributes, bytes) else attributes or ""
     assert image.attributes == text.rstrip("\0")
+    assert image.header.attribute_string_len == len(image.attributes.encode())
 
 
 def test_attributes_without_a_value_are_empty(tmp_path, rng):
