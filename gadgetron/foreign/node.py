@@ -445,7 +445,7 @@ class ExternalGadget(Gadget):
         self._fail(self._reason(f"the module is silent: it has done nothing for {silent_s:.1f} s"))
 
     def _leaves_unread(self, link: ForeignLink, now: float) -> bool:
-        """Tell whether the module has not read everything, as of a moment ago: a table of all sockets is read for it."""
+        """Tell whether the module has not read everything, a moment ago: a table of all sockets is read for it."""
         if now - self._looked_at >= LOOK_S:
             self._looked_at, self._has_unread = now, link.has_unread()
         return self._has_unread
