@@ -106,6 +106,7 @@ class ExternalGadget(Gadget):
         self._n_discarded = 0
         self._waits_since: float | None = None  # the module is expected to take or send something since then
         self._idle: tuple[float, float] | None = None  # since when nothing happens, and the processor time then
+        self._looked_at, self._has_unread = 0.0, False
 
     # The gadget's thread
 
@@ -419,7 +420,7 @@ class ExternalGadget(Gadget):
             return
         now, limit_s = monotonic(), self._limits.external_silence_s
         since = max(link.stream.last_progress, reads_since, waits_since or 0.0)
-        if waits_since is None and not (now - since >= min(LOOK_S, limit_s / 4) and link.has_unread()):
+        if waits_since is None and not (now - since >= min(LOOK_S, limit_s / 4) and self._leaves_unread(link, now)):
             self._idle = None
             return
         if self._timeout_s is not None and now - since >= self._timeout_s:
@@ -442,6 +443,12 @@ class ExternalGadget(Gadget):
             self._idle = now, cpu_s
             return
         self._fail(self._reason(f"the module is silent: it has done nothing for {silent_s:.1f} s"))
+
+    def _leaves_unread(self, link: ForeignLink, now: float) -> bool:
+        """Tell whether the module has not read everything, a moment ago: a table of all sockets is read for it."""
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at, self._has_unread = now, link.has_unread()
+        return self._has_unread
 
 
 def describe_plainly(error: BaseException) -> str:
