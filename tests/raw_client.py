@@ -5,6 +5,7 @@ The layouts are those of the ISMRMRD standard and of the classic protocol, writt
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 CONFIG_FILE, CONFIG_SCRIPT, HEADER, CLOSE, TEXT, QUERY, RESPONSE, ERROR = range(1, 9)
-ACQUISITION, DEPENDENCY_QUERY, IMAGE, WAVEFORM = 1008, 1019, 1022, 1026
+ACQUISITION, DEPENDENCY_QUERY, IMAGE, IMAGE_ARRAY, WAVEFORM = 1008, 1019, 1022, 1024, 1026
 
 PIXEL_BYTES = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
 
@@ -269,4 +270,40 @@ def missing_bytes(message_id: int, content: bytes) -> int:
         n_channels = struct.unpack_from("<H", content, 34)[0]
         n_text = struct.unpack_from("<Q", content, 198)[0]
         return 206 + n_text + PIXEL_BYTES[data_type] * x * y * z * n_channels - n
+    if message_id == IMAGE_ARRAY:
+        return bytes_of_image_array(content) - n
     raise AssertionError(f"the server sent a message with the id {message_id}")
+
+
+def bytes_of_image_array(content: bytes) -> int:
+    """How long an image array is, as far as what has come of it tells: more than that if there is more to come."""
+    end = 0
+
+    def number(layout: str) -> int:
+        nonlocal end
+        end += struct.calcsize(layout)
+        if end > len(content):
+            raise EOFError
+        return int(struct.unpack_from(layout, content, end - struct.calcsize(layout))[0])
+
+    def array(element_bytes: int) -> None:
+        nonlocal end
+        n_dimensions = number("<Q")
+        n_bytes = math.prod([number("<Q") for _ in range(n_dimensions)]) * element_bytes
+        end += n_bytes  # and not at once: the right side changes it, too
+
+    try:
+        array(8)
+        array(198)
+        for _ in range(number("<Q")):
+            n_bytes = number("<Q")
+            end += n_bytes
+        if number("<B"):
+            for _ in range(number("<Q")):
+                n_samples, n_channels = struct.unpack_from("<HH", content.ljust(end + 40, b"\0"), end + 28)
+                end += 40 + 4 * n_samples * n_channels
+        if number("<B"):
+            array(340)
+    except EOFError:
+        return end
+    return end

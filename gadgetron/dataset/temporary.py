@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,10 +47,11 @@ class TemporaryFile:
         remove_abandoned(path.parent, rf"\.{re.escape(path.name)}\.[0-9a-f]{{12}}{re.escape(SUFFIX)}")
         while True:
             self.path = path.with_name(f".{path.name}.{secrets.token_hex(6)}{SUFFIX}")
-            self._lock = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            if _hold(self.path, self._lock):
+            lock = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            self._unlock = weakref.finalize(self, os.close, lock)  # at the latest when nobody has this file any more
+            if _hold(self.path, lock):
                 return
-            os.close(self._lock)
+            self._unlock()
 
     def open(self) -> Hdf5Output:
         """Open it, as an empty HDF5 file; if that fails it is discarded."""
@@ -62,9 +64,7 @@ class TemporaryFile:
     def discard(self) -> None:
         """Remove it, if it has not been renamed, and end the lock. More calls do nothing."""
         self.path.unlink(missing_ok=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._unlock()
 
 
 class TemporaryFolder:
@@ -91,19 +91,19 @@ class TemporaryFolder:
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, suffix=SUFFIX, dir=parent))
             try:
-                self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+                lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             except FileNotFoundError:  # taken for abandoned before it was locked
                 continue
-            if _hold(self.path, self._lock):
+            self._unlock = weakref.finalize(self, os.close, lock)  # as for a file
+            if _hold(self.path, lock):
                 return
-            os.close(self._lock)
+            self._unlock()
 
     def discard(self) -> None:
         """Remove it with what is in it, and end the lock. More calls do nothing."""
-        if self._lock >= 0:
+        if self._unlock.alive:
             shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._lock)
-            self._lock = -1
+            self._unlock()
 
 
 def _hold(path: Path, descriptor: int) -> bool:
