@@ -33,6 +33,8 @@ class MessageQueue(queue.Queue[MessageBlock]):
     ----------
     * Order is kept. `put` blocks while the queue holds `max_messages` or `max_bytes`; an empty queue admits one message
       of any size, and CONFIG and CLOSE are always admitted, so no message is too large and no end is ever stuck.
+    * A large message (more than half of `max_bytes`) is admitted only when a consumer is idle: one in the gadget's hands
+      and one in its producer's are enough to keep both busy, and a third would only cost memory and delay the first.
     * After `close` (the consumer is gone) every blocked and every later `put` raises QueueClosed: a dead gadget never
       leaves its producer waiting. Blocked and later gets raise QueueClosed too.
     * `get_many` hands out DATA messages in order, never across a CONFIG or CLOSE. Those two are handed out alone, only
@@ -87,7 +89,7 @@ class MessageQueue(queue.Queue[MessageBlock]):
         is_control = all(message.kind is not DATA for message in messages)
         with self.mutex:
             if not is_control:
-                self._wait_for_room(block, timeout)
+                self._wait_for_room(2 * max(sizes) > self.max_bytes, block, timeout)
             if self._closed:
                 raise QueueClosed("the queue's consumer is gone")
             self.queue.extend(messages)
@@ -98,9 +100,14 @@ class MessageQueue(queue.Queue[MessageBlock]):
             if self._waiting_getters:
                 self.not_empty.notify()
 
-    def _wait_for_room(self, block: bool, timeout: float | None) -> None:
+    def _has_room(self, is_large: bool) -> bool:
+        if is_large:
+            return not self.queue and (self._in_flight == 0 or self._waiting_getters > 0)
+        return not self.queue or (len(self.queue) < self.maxsize and self._nbytes < self.max_bytes)
+
+    def _wait_for_room(self, is_large: bool, block: bool, timeout: float | None) -> None:
         deadline = None if timeout is None else monotonic() + timeout
-        while not self._closed and self.queue and (len(self.queue) >= self.maxsize or self._nbytes >= self.max_bytes):
+        while not self._closed and not self._has_room(is_large):
             if not block:
                 raise queue.Full
             remaining = None if deadline is None else deadline - monotonic()
@@ -153,6 +160,8 @@ class MessageQueue(queue.Queue[MessageBlock]):
                 if remaining is not None and remaining <= 0:
                     raise queue.Empty
                 self._waiting_getters += 1
+                if self._waiting_putters:  # perhaps for an idle consumer
+                    self.not_full.notify_all()
                 try:
                     self.not_empty.wait(remaining)
                 finally:
@@ -180,6 +189,8 @@ class MessageQueue(queue.Queue[MessageBlock]):
             self._in_flight -= 1
             if self._in_flight == 0:
                 self._barrier = False
+                if self._waiting_putters:
+                    self.not_full.notify_all()
             if self._waiting_getters and self.queue:
                 self.not_empty.notify()
 
