@@ -101,7 +101,8 @@ class Gadget(Task):
         self._turnstile: Turnstile | None = None
         self._get_lock = threading.Lock()  # makes taking a batch and drawing its ticket one step
         self._process_lock: threading.Lock | None = None  # one process at a time where the class is not thread-safe
-        self._close_lock = threading.Lock()  # guards the next three
+        self._told: set[str] = set()
+        self._close_lock = threading.Lock()  # guards the one above and the next three
         self._closed_once = False
         self._serving = 0
         self._left = 0
@@ -151,6 +152,25 @@ class Gadget(Task):
                 "(pass_on_undesired_data is false)",
             )
         self.put_next(message)
+
+    def warn_once(self, event: str, text: str, **fields: object) -> None:
+        """Log a warning and tell the client, at the first event of this name in the session.
+
+        Parameters
+        ----------
+        event
+            Name of the log's record, `noun.verb`.
+        text
+            What the client is told: a sentence for people.
+        **fields
+            What else the record has.
+        """
+        with self._close_lock:
+            if event in self._told:
+                return
+            self._told.add(event)
+        self.log.warning(event, text=text, **fields)
+        self.controller.tell_client(f"WARNING {self.name}: {text}")
 
     @property
     def working_directory(self) -> Path:

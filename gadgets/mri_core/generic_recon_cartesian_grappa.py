@@ -10,7 +10,7 @@ import numpy as np
 from gadgetron.errors import MalformedMessageError
 from gadgetron.image_arrays import ROLE_GFACTOR, ROLE_IMAGE, ROLE_SNR_MAP, describe_images, part_of
 from gadgetron.message import Array
-from gadgetron.parallel_imaging import Acceleration, acceleration_of
+from gadgetron.parallel_imaging import Acceleration
 from gadgetron.properties import Property
 from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer
 from gadgetron.toolboxes.coil_compression import n_energetic_channels
@@ -66,9 +66,8 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
 
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
         """Reconstruct one encoding space."""
-        acceleration = acceleration_of(self.encoding(space))
-        has_reference = bit.reference is not None
-        coefficients = self.calibrated(bit, lambda reference: self._calibrate(reference, data, acceleration, space))
+        acceleration = self.acceleration(bit, space)
+        coefficients, are_new = self.calibrated(bit, lambda reference: self._calibrate(reference, data, acceleration))
         if coefficients.unmixing.shape[-3:] != data.data.shape[-3:]:
             raise MalformedMessageError(
                 f"matrix {data.data.shape[:-4:-1]}: {coefficients.unmixing.shape[:-4:-1]} expected, that of the "
@@ -76,17 +75,15 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
             )
         images = self._unmix(data, coefficients, acceleration)
         array = describe_images(images, data, self.header, space, waveforms)
-        if self.send_out_gfactor and has_reference and coefficients.gfactor is not None:
+        if self.send_out_gfactor and are_new and coefficients.gfactor is not None:
             self.send(part_of(array, coefficients.gfactor.astype(np.complex64)), space, 10 * (space + 2), ROLE_GFACTOR)
         if self.send_out_snr_map:
             self.send(self._snr_map(array, coefficients), space, 100 * (space + 3), ROLE_SNR_MAP)
         self.send(array, space, space + 1, ROLE_IMAGE)
 
-    def _calibrate(
-        self, reference: ReconBuffer, data: ReconBuffer, acceleration: Acceleration, space: int
-    ) -> _Coefficients:
+    def _calibrate(self, reference: ReconBuffer, data: ReconBuffer, acceleration: Acceleration) -> _Coefficients:
         n_targets = self._n_targets(reference)
-        maps = self.estimate_coil_maps(reference, data, space, n_targets)
+        maps = self.estimate_coil_maps(reference, data, acceleration, n_targets)
         if not acceleration.is_accelerated:
             return _Coefficients(np.conjugate(maps, out=maps), None)
         n_loc, n_s, n_n = maps.shape[:3]
@@ -94,6 +91,7 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         unmixing = np.empty((n_loc, n_s, n_n, reference.data.shape[3], *matrix), np.complex64)
         gfactor = np.empty((n_loc, n_s, n_n, 1, *matrix), np.float32)
         factors = (acceleration.e2, acceleration.e1)
+        lines = sampled_lines(reference.data)
         for place in np.ndindex(n_loc, n_s, n_n):
             source = reference.data[place]
             kernel = calibrate(
@@ -103,6 +101,7 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
                 (self.grappa_kSize_E2, self.grappa_kSize_E1, self.grappa_kSize_RO),
                 self.grappa_reg_lamda,
                 self.grappa_calib_over_determine_ratio,
+                lines[place],
             )
             unmixing[place] = unmixing_coefficients(kernel, maps[place])
             gfactor[(*place, 0)] = g_factor(unmixing[place], factors)

@@ -38,6 +38,7 @@ class Controller:
     def __init__(self, working_directory: Path | None = None, **parameters: str) -> None:
         self._working_directory = working_directory
         self.outputs: list[MessageBlock] = []
+        self.texts: list[str] = []
         self.parameters = parameters
         self.gadgets: dict[str, Gadget] = {}
 
@@ -50,6 +51,9 @@ class Controller:
     def output_ready(self, message: MessageBlock) -> int:
         self.outputs.append(message)
         return 0
+
+    def tell_client(self, text: str) -> None:
+        self.texts.append(text)
 
     def find_gadget(self, name: str) -> Gadget | None:
         return self.gadgets.get(name)
