@@ -166,7 +166,10 @@ class LineGrid:
         if fields.idx[E2]:
             raise MalformedMessageError(f"kspace_encode_step_2 ({fields.idx[E2]}): 0 expected, no volumes — {where}")
         if not 0 <= self.row(line) < n_y:
-            raise MalformedMessageError(f"kspace_encode_step_1 ({line}): outside of the {n_y} encoded lines — {where}")
+            raise MalformedMessageError(
+                f"kspace_encode_step_1 ({line}): outside of the {n_y} encoded lines, with the header's center, "
+                f"{self.center}, in the middle — {where}"
+            )
         if acquisition.data.shape != (n_coils, n_x):
             raise MalformedMessageError(
                 f"number_of_samples, active_channels {acquisition.data.shape[::-1]}: {n_x, n_coils} expected — {where}"

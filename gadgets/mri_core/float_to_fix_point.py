@@ -72,7 +72,8 @@ class _FloatToFixPoint(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
         self.warn_once(
             "pixels.clipped",
             f"{n_clipped} of {values.size} pixels of an image are beyond {self.min_intensity} to {self.max_intensity} "
-            f"and are clipped (min_intensity, max_intensity); values are {np.nanmin(values):.6g} to {np.nanmax(values):.6g}",
+            f"and are clipped (min_intensity, max_intensity); they are {np.nanmin(values):.6g} to "
+            f"{np.nanmax(values):.6g}",
         )
 
     def close(self, flags: int) -> None:

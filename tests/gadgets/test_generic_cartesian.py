@@ -220,6 +220,14 @@ def test_what_is_not_on_a_grid_is_refused():
         run(chain, lines(kspace, range(N)), header(trajectory="radial"))
 
 
+@pytest.mark.parametrize("steps", [range(20), range(30, N)])
+def test_lines_beside_the_center_give_an_image(steps):
+    _, kspace = coil_kspace(2)
+    chain = [*buffers(), GenericReconCartesianReferencePrepGadget(), GenericReconCartesianGrappaGadget()]
+    (array,) = arrays(run(chain, lines(kspace, steps), header()))
+    assert array.data.any()
+
+
 def test_embedded_calibration_lines_are_filled_in_if_asked():
     _, kspace = coil_kspace(3)
     chain = [*buffers(), GenericReconCartesianReferencePrepGadget(ref_fill_into_data_embedded=True)]

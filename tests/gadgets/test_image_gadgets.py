@@ -25,7 +25,7 @@ from gadgets.mri_core.image_finish import (
 from gadgets.mri_core.image_index import ImageIndexGadget
 from gadgets.mri_core.image_sort import ImageSortGadget
 from gadgets.mri_core.scale import ScaleGadget
-from tests.gadgets.support import Controller, Controller, complex_noise, image, is_quiet_after_abort, objects, run
+from tests.gadgets.support import Controller, complex_noise, image, is_quiet_after_abort, objects, run
 
 MAGNITUDE, REAL, IMAG, PHASE = (
     ismrmrd.IMTYPE_MAGNITUDE,
