@@ -157,10 +157,10 @@ class AcquisitionAccumulateTriggerGadget(
             self._images.clear()
             self.warn_once(
                 "images.split",
-                f"{self.trigger_dimension} has returned to {value}, whose images were sent: lines come in pieces, and so "
-                "do images. A trigger_dimension wants all lines of one of its values before those of the next; with an "
-                "empty one, as in Generic_Cartesian_Grappa.xml and Generic_Cartesian_FFT.xml, images are made when all "
-                "lines are there",
+                f"{self.trigger_dimension} has returned to {value}, whose images were sent: lines come in pieces, and "
+                "so do images. A trigger_dimension wants all lines of one of its values before those of the next; with "
+                "an empty one, as in Generic_Cartesian_Grappa.xml and Generic_Cartesian_FFT.xml, images are made when "
+                "all lines are there",
                 trigger_dimension=self.trigger_dimension,
                 value=value,
             )

@@ -218,7 +218,7 @@ def missing_lines(reference: ReconBuffer) -> str:
         first = int(heads[place].idx.kspace_encode_step_1) - int(place[-1])
     steps = (first + np.flatnonzero(~present)).tolist()
     return (
-        f" — of lines {first} to {first + len(present) - 1} (kspace_encode_step_1) {list_lines(steps)} are missing; "
+        f" — lines {list_lines(steps)} of {first} to {first + len(present) - 1} (kspace_encode_step_1) are missing; "
         "calibration takes lines without a gap, around the center of k-space, of the same slice"
     )
 
