@@ -25,6 +25,7 @@ __all__ = [
     "source_offsets",
     "unmix",
     "unmixing_coefficients",
+    "wrapped_lines",
 ]
 
 IMAGE_BYTES = 512 * 1024
@@ -195,6 +196,45 @@ def unmixing_coefficients(kernel: GrappaKernel, maps: NDArray[np.complex64]) -> 
             np.multiply(image_kernel, conjugate[:, z], out=image_kernel)
             image_kernel.sum(axis=0, out=unmixing[source, z])
     return unmixing
+
+
+@quiet
+def wrapped_lines(kspace: NDArray[np.complex64], kernel: GrappaKernel) -> NDArray[np.complex64]:
+    """Compute what a kernel that is applied in image space, where k-space is periodic, adds beyond the ends of k-space.
+
+    On a matrix that is a multiple of the acceleration acquired lines keep their distance where k-space begins anew, and
+    little harm is done. On others what would be lines beyond one end is added to lines at the other.
+
+    Parameters
+    ----------
+    kspace
+        What the kernel is applied to, shape (coils, z, y, x), complex64. Coils beyond its sources are ignored.
+    kernel
+        From `calibrate`.
+
+    Returns
+    -------
+        What is to be subtracted from k-space of the targets, (targets, z, y, x), complex64.
+    """
+    n_targets, n_sources = kernel.weights.shape[:2]
+    kspace = kspace[:n_sources]
+    _, n_z, n_y, _ = kspace.shape
+    wrapped = np.zeros((n_targets, *kspace.shape[1:]), np.complex64)
+    is_acquired = kspace.any(axis=(0, 3))
+    for i, shift_z in enumerate(kernel.shifts[0]):
+        for j, shift_y in enumerate(kernel.shifts[1]):
+            z, y = np.nonzero(is_acquired)
+            to_z, to_y = z + shift_z, y + shift_y
+            is_beyond = (to_y < 0) | (to_y >= n_y) | (to_z < 0) | (to_z >= n_z)
+            if not is_beyond.any():
+                continue
+            lines = kspace[:, z[is_beyond], y[is_beyond]]
+            made = sum(
+                np.einsum("ts,slx->tlx", kernel.weights[:, :, i, j, k], np.roll(lines, shift, axis=-1))
+                for k, shift in enumerate(kernel.shifts[2])
+            )
+            wrapped[:, to_z[is_beyond] % n_z, to_y[is_beyond] % n_y] += made
+    return wrapped
 
 
 @quiet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from gadgetron.properties import Property
 from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer
 from gadgetron.toolboxes.coil_compression import n_energetic_channels
 from gadgetron.toolboxes.grappa import (
+    GrappaKernel,
     calibrate,
     g_factor,
     unmix,
     unmixing_coefficients,
+    wrapped_lines,
 )
 from gadgetron.toolboxes.reference import sampled_lines, snr_scale
 from gadgets.mri_core.generic_recon import GenericReconGadget, shared_place
@@ -26,10 +28,15 @@ from gadgets.mri_core.generic_recon import GenericReconGadget, shared_place
 
 @dataclass(slots=True)
 class _Coefficients:
-    """Unmixing coefficients (LOC, S, N, CHA, z, y, x), and g-factors (LOC, S, N, 1, z, y, x) if accelerated."""
+    """Unmixing coefficients (LOC, S, N, CHA, z, y, x), and g-factors (LOC, S, N, 1, z, y, x) if accelerated.
+
+    Where the matrix is no multiple of the acceleration also the kernels, and the maps (LOC, S, N, targets, z, y, x).
+    """
 
     unmixing: Array[np.complex64]
     gfactor: Array[np.float32] | None
+    kernels: dict[tuple[int, ...], GrappaKernel] = field(default_factory=dict)
+    maps: Array[np.complex64] | None = None
 
 
 class GenericReconCartesianGrappaGadget(GenericReconGadget):
@@ -41,7 +48,8 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
     (image_series + e + 1). Without acceleration coils are combined with their maps.
 
     Mended against the C++ Gadgetron: the map of a single coil has unit norm, it does not square the image; pixels where
-    all coils are zero are zero, not NaN; lines are counted in every slice and S, not only in the first.
+    all coils are zero are zero, not NaN; lines are counted in every slice and S, not only in the first; on a matrix
+    that is no multiple of the acceleration, lines beyond one end of k-space are not added to those at the other.
     """
 
     send_out_gfactor = Property(False, doc="send the g-factor, the amplification of noise by GRAPPA")
@@ -62,6 +70,10 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
     )
     downstream_coil_compression_num_modesKept = Property(
         0, doc="number of channels to reconstruct; 0 leaves that to the threshold", minimum=0
+    )
+
+    let_kspace_wrap_around = Property(
+        False, doc="leave the error of a matrix that is no multiple of the acceleration, as in the C++ Gadgetron"
     )
 
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
@@ -92,6 +104,8 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         gfactor = np.empty((n_loc, n_s, n_n, 1, *matrix), np.float32)
         factors = (acceleration.e2, acceleration.e1)
         lines = sampled_lines(reference.data)
+        wraps = bool(matrix[0] % acceleration.e2 or matrix[1] % acceleration.e1) and not self.let_kspace_wrap_around
+        coefficients = _Coefficients(unmixing, gfactor, maps=maps if wraps else None)
         for place in np.ndindex(n_loc, n_s, n_n):
             source = reference.data[place]
             kernel = calibrate(
@@ -105,7 +119,9 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
             )
             unmixing[place] = unmixing_coefficients(kernel, maps[place])
             gfactor[(*place, 0)] = g_factor(unmixing[place], factors)
-        return _Coefficients(unmixing, gfactor)
+            if wraps:
+                coefficients.kernels[place] = kernel
+        return coefficients
 
     def _n_targets(self, reference: ReconBuffer) -> int:
         n_channels = int(reference.data.shape[3])
@@ -123,8 +139,11 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         scale = scale / (acceleration.e1 * acceleration.e2) if undersampling > 1 else 1.0
         images = np.empty((*shape[:3], 1, *shape[4:]), np.complex64)
         for place in np.ndindex(*shape[:3]):
-            unmixing = coefficients.unmixing[shared_place(place, coefficients.unmixing.shape)]
-            image = unmix(data.data[place], unmixing)
+            used = shared_place(place, coefficients.unmixing.shape)
+            image = unmix(data.data[place], coefficients.unmixing[used])
+            if coefficients.maps is not None:
+                wrapped = wrapped_lines(data.data[place], coefficients.kernels[used])
+                image -= unmix(wrapped, coefficients.maps[used].conj())
             np.multiply(image, np.float32(scale), out=images[(*place, 0)])
         return images
 
