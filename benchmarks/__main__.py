@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.processes import ONE_THREAD, Peer, client_main, numpy_main
 
 MAX_OTHER_LOAD = 0.1
-GROUPS = ("session", "many", "chains", "empty", "pass", "framed", "program", "parts")
+GROUPS = ("session", "many", "chains", "empty", "pass", "framed", "foreign", "program", "parts")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ONE_THREAD:
         os.environ[name] = "1"
 
-    from benchmarks import chains, framed, measures, program  # NumPy reads the variables when it is imported
+    from benchmarks import chains, foreign, framed, measures, program  # NumPy reads the variables when it is imported
 
     groups = options.only or GROUPS
     plan = measures.Plan(10, 3, 1, 16, 20) if options.quick else measures.Plan(10, 7, 5, 16, 100)
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "empty": ("empty sessions", lambda: measures.empty_session(plan, client)),
             "pass": ("pass-through", lambda: measures.pass_through(plan, client)),
             "framed": ("both protocols", lambda: framed.both_protocols(plan, client)),
+            "foreign": ("a module in another process", lambda: foreign.external(plan)),
             "program": ("our client program", lambda: program.client_program(plan, numpy)),
             "parts": ("parts", lambda: measures.parts(plan)),
         }

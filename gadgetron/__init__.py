@@ -81,7 +81,7 @@ _FOREIGN = {
     "SamplingDescription": ("types", "SamplingDescription"),
     "SamplingLimit": ("types", "SamplingLimit"),
 }
-_FOREIGN_PACKAGES = ("examples", "external", "legacy", "types", "util")
+_FOREIGN_PACKAGES = ("examples", "external", "legacy", "types", "util", "version")
 
 __all__ = [
     "GADGET_FAIL",

@@ -101,13 +101,15 @@ def _check_as_a_whole(configuration: StreamConfiguration, chain: Chain, builder:
     """Check what no gadget can check alone: references to other gadgets, and whether neighbours' types fit."""
     made = builder.made
     configured = [ConfiguredGadget(spec.name, type(gadget), spec.properties) for spec, gadget in made]
+    configured += [ConfiguredGadget(spec.name, ExternalGadget, spec.properties) for spec, _ in builder.externals]
     problems: list[GadgetronError] = [PropertyError(text) for text in reference_problems(configured)]
     steps: dict[GadgetSpec | ExternalSpec, FlowStep] = {
         spec: FlowStep(gadget.name, type(gadget), gadget.__dict__.get("pass_on_undesired_data") is not False)
         for spec, gadget in made
     }
     for node, external in builder.externals:
-        steps[node] = FlowStep(node.name, type(external), True, external.module.accepts, external.module.emits)
+        module = external.module
+        steps[node] = FlowStep(node.name, type(external), True, module.accepts, module.emits, not node.readers)
     flow = check_flow(
         [kind for reader in chain.readers.values() for kind in reader.emits],
         flow_nodes(configuration.nodes, steps),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gadgetron.errors import MalformedMessageError
 from gadgetron.message import Array, MessageBlock, as_container_message, make_message
+from gadgetron.recon_types import ImageArray
 
 
 def as_message(item: Any) -> MessageBlock:
@@ -104,3 +105,32 @@ def as_image(message: MessageBlock, message_id: int = 0) -> ReconstructedImage |
     return ReconstructedImage(
         header.object, data.object, ismrmrd.Meta() if meta is None else meta.object, int(message_id)
     )
+
+
+def as_images(message: MessageBlock, message_id: int = 0) -> list[ReconstructedImage]:
+    """Make the images of an image message, or of an image array; none if it is another kind of message.
+
+    An image array has one for each location, S and N, in this order, the location slowest: as ImageArraySplitGadget
+    sends them. Its waveforms and the headers of its readouts are left out.
+
+    Parameters
+    ----------
+    message
+        Given away: the images are views of its arrays.
+    message_id
+        Id of the message on the wire.
+    """
+    block = as_container_message(message, ImageArray)
+    if block is None:
+        image = as_image(message, message_id)
+        return [] if image is None else [image]
+    array = block.object
+    images = []
+    for place in np.ndindex(*array.headers.shape):
+        header: ismrmrd.ImageHeader = array.headers[place]
+        header.attribute_string_len = 0  # who writes it knows, from the meta attributes
+        meta = array.meta[place]
+        images.append(
+            ReconstructedImage(header, array.data[place], ismrmrd.Meta() if meta is None else meta, int(message_id))
+        )
+    return images

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 MAX_CLIENT_TEXT = 4096
 
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}
 _PATH = re.compile(r"(?<![\w.…:/])/(?:[^\s/'\",;:()]+/)+([^\s/'\",;:()]*)")
 
 
@@ -24,7 +25,12 @@ class GadgetronError(Exception):
     def client_text(self) -> str:
         """One line that is safe to send to a client: paths shortened to their last part, cut to a readable length."""
         line = " ".join(str(self)[: 4 * MAX_CLIENT_TEXT].split())
-        return _PATH.sub(r"…/\1", line)[:MAX_CLIENT_TEXT]
+        return _PATH.sub(r"…/\1", escape_controls(line))[:MAX_CLIENT_TEXT]
+
+
+def escape_controls(text: str) -> str:
+    """Escape control characters: what somebody else has written must not move the cursor, ring, or forge a line."""
+    return text.translate(_ESCAPES)
 
 
 def describe(error: BaseException) -> str:

@@ -9,10 +9,13 @@ from time import perf_counter
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import structlog
+from numpy.typing import NDArray
 
-from gadgetron.errors import GadgetError, PropertyError, QueueClosed, describe
+from gadgetron.debug_arrays import DebugArrays
+from gadgetron.errors import GadgetError, LimitExceeded, PropertyError, QueueClosed, StorageError, describe
 from gadgetron.gadget_controller import GadgetController, NoController
 from gadgetron.limits import LIMITS
+from gadgetron.log import VerboseLogger
 from gadgetron.message import GadgetContainerMessage, MessageBlock, MessageKind, ParametersMessage, close_message
 from gadgetron.message_types import MessageType, alternatives, message_type_name
 from gadgetron.properties import Property, find_property, property_text, set_property
@@ -84,9 +87,14 @@ class Gadget(Task):
         1, doc="number of threads; more than one helps only gadgets that are thread-safe", minimum=1, maximum=64
     )
     pass_on_undesired_data = Property(True, doc="pass on messages of other types; if false they are an error")
-    verbose = Property(False, doc="log more")
+    verbose = Property(False, doc="show this gadget's debug records at level info, and a record for each batch")
     perform_timing = Property(False, doc="log the time spent in this gadget at the end of the session")
-    debug_folder = Property("", doc="folder below the working directory for intermediate results", folder=True)
+    debug_folder = Property(
+        "",
+        doc="folder below the working directory for intermediate results, as .npy files; gadgets of the Generic family "
+        "write some",
+        folder=True,
+    )
     workingDirectory = Property("", doc="folder for stored data, inside the server's working directory", folder=True)
     using_cloudbus = Property(False, doc="accepted for old configurations; has no effect")
 
@@ -104,6 +112,8 @@ class Gadget(Task):
         self._told: set[str] = set()
         self._close_lock = threading.Lock()  # guards the one above and the next three
         self._closed_once = False
+        self._debug_arrays = DebugArrays()
+        self._debug_failed = False
         self._serving = 0
         self._left = 0
         for property_name, value in properties.items():
@@ -116,8 +126,9 @@ class Gadget(Task):
 
     @property
     def log(self) -> Any:
-        """A structlog logger; session and gadget are bound to the thread."""
-        return structlog.get_logger()
+        """A structlog logger; session and gadget are bound to the thread. With `verbose`, debug records are shown."""
+        logger = structlog.get_logger()
+        return VerboseLogger(logger) if self.verbose else logger
 
     def next(self) -> Task:
         """Give the task downstream."""
@@ -170,7 +181,21 @@ class Gadget(Task):
                 return
             self._told.add(event)
         self.log.warning(event, text=text, **fields)
-        self.controller.tell_client(f"WARNING {self.name}: {text}")
+        self.controller.tell_client(f"WARNING gadget {self.name}: {text}")
+
+    def debug_array(self, stage: str, array: NDArray[Any]) -> None:
+        """Log an intermediate result's shape at debug, and write it as .npy file where `debug_folder` is set."""
+        self.log.debug("array", stage=stage, shape=array.shape, dtype=str(array.dtype))
+        if not self.debug_folder or self._debug_failed:
+            return
+        folder = Path(self.debug_folder)
+        if not folder.is_absolute():
+            folder = self.controller.working_directory / folder
+        try:
+            self._debug_arrays.save(folder, (self.session_name or "session", self.name, stage), array)
+        except (StorageError, LimitExceeded) as error:  # no reason to do without the images
+            self._debug_failed = True
+            self.log.warning("debug_folder.not_written", stage=stage, reason=str(error))
 
     @property
     def working_directory(self) -> Path:
@@ -331,6 +356,8 @@ class Gadget(Task):
         began = perf_counter()
         self.process_many(batch)
         elapsed_s = perf_counter() - began
+        if self.verbose:
+            self.log.debug("gadget.batch", n_messages=len(batch), busy_s=round(elapsed_s, 6))
         if ticket >= 0 and self._turnstile is not None:
             self._turnstile.wait(ticket)  # the counters below are this thread's alone from here on
         self.busy_s += elapsed_s

@@ -11,9 +11,10 @@ from typing import Any
 
 import structlog
 
+from gadgetron.blas import one_blas_thread
 from gadgetron.configuration.search import ConfigurationSearch, given_configuration
 from gadgetron.controller import GadgetStreamController
-from gadgetron.conversion import ReconstructedImage, as_image
+from gadgetron.conversion import ReconstructedImage, as_images
 from gadgetron.environment import Environment, default_working_directory
 from gadgetron.errors import ConfigurationError, GadgetronError, QueueClosed, ShuttingDown
 from gadgetron.limits import MIB
@@ -45,8 +46,8 @@ def reconstruct(
     Parameters
     ----------
     scan
-        The path of an ISMRMRD HDF5 file; or a tuple of the ISMRMRD header (XML text, or an `ismrmrd.xsd.ismrmrdHeader`)
-        and an iterable of `ismrmrd.Acquisition`, `ismrmrd.Waveform`, or messages.
+        The path of an ISMRMRD HDF5 file, of a scan or of images; or a tuple of the ISMRMRD header (XML text, or an
+        `ismrmrd.xsd.ismrmrdHeader`) and an iterable of `ismrmrd.Acquisition`, `ismrmrd.Waveform`, or messages.
     configuration
         The name of a stock configuration, the path of an XML file, or XML text.
     on_image
@@ -56,7 +57,7 @@ def reconstruct(
 
     Returns
     -------
-        The images in the order in which the chain sent them. Their arrays are yours.
+        The images in the order in which the chain sent them, those of image arrays included. Their arrays are yours.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def reconstruct_iter(
     Notes
     -----
     The chain starts with the first `next`, and runs in threads of its own. While nobody iterates it is held back after
-    64 MiB of images. An iteration that is abandoned ends the chain.
+    64 MiB of images. An iteration that is abandoned ends the chain. Meanwhile BLAS has one thread in this process.
     """
     if not structlog.is_configured():
         configure_logging("warning", stream=sys.stderr)
@@ -125,13 +126,12 @@ def reconstruct_iter(
     if not isinstance(scan, (str, Path)) and not (isinstance(scan, tuple) and len(scan) == 2):
         raise TypeError(f"scan is {scan!r:.80}: expected a file's path, or (header, items)")
     parsed, name = given_configuration(configuration, environment.search)
-    with closing(_Run(environment, ScanSource(scan, group, parsed, name))) as run:
+    with one_blas_thread(), closing(_Run(environment, ScanSource(scan, group, parsed, name))) as run:
         run.start()
         for message_id, message in run.results():
-            image = as_image(message, message_id)
-            if image is not None:
-                yield image
-            elif on_message is not None:
+            images = as_images(message, message_id)
+            yield from images
+            if not images and on_message is not None:
                 on_message(message_id, message)
 
 

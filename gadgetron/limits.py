@@ -27,6 +27,7 @@ class Limits:
     frame_deadline_s_per_mib: float = 1.0
     idle_between_frames_s: float = 30 * 60.0  # scanners pause
     stall_s: float = 60.0  # output pending, and the peer neither takes nor sends
+    gone_client_s: float = 5.0  # all input is there, its sender is not: what computes for it may finish
     linger_s: float = 2.0  # after our last byte, for the peer to read it
     linger_bytes: int = 64 * MIB  # of what it still sends: less, and a reset would end its sending
     drain_deadline_s: float = 30.0  # SIGTERM: sessions may finish
@@ -81,6 +82,7 @@ class Limits:
     # Files that outlive a session
     max_stored_bytes: int = 64 * MIB  # one of them
     max_stored_files: int = 1000  # of one kind in one folder; the oldest make room
+    max_debug_bytes: int = 1 * GIB  # all files of a debug_folder together
 
 
 LIMITS = Limits()

@@ -10,6 +10,8 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from gadgetron.errors import escape_controls
+
 MAX_FIELD_CHARACTERS = 2048
 MAX_STACK_CHARACTERS = 16 * 1024
 
@@ -53,6 +55,20 @@ def configure_logging(level: str = "info", *, as_json: bool = False, stream: Tex
     )
 
 
+class VerboseLogger:
+    """A logger whose debug records are info records."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Log at info."""
+        self._logger.info(event, **fields)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)
+
+
 class _Output:
     """Where records go. One that cannot be written is lost and counted: a full disk ends no session."""
 
@@ -82,10 +98,7 @@ def _cut(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Muta
     for key, value in event.items():
         if isinstance(value, str):
             is_stack = key in ("exception", "stack")
-            text = value if is_stack else value.translate(_ESCAPES)
+            text = value if is_stack else escape_controls(value)
             limit = MAX_STACK_CHARACTERS if is_stack else MAX_FIELD_CHARACTERS
             event[key] = text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
     return event
-
-
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}

@@ -33,8 +33,8 @@ class MessageQueue(queue.Queue[MessageBlock]):
     ----------
     * Order is kept. `put` blocks while the queue holds `max_messages` or `max_bytes`; an empty queue admits one message
       of any size, and CONFIG and CLOSE are always admitted, so no message is too large and no end is ever stuck.
-    * A large message (more than half of `max_bytes`) is admitted only when a consumer is idle: one in the gadget's hands
-      and one in its producer's are enough to keep both busy, and a third would only cost memory and delay the first.
+    * A large message (more than half of `max_bytes`) is admitted only when a consumer is idle: one in the consumer's
+      hands and one in its producer's keep both busy; a third would only cost memory, and delay the first.
     * After `close` (the consumer is gone) every blocked and every later `put` raises QueueClosed: a dead gadget never
       leaves its producer waiting. Blocked and later gets raise QueueClosed too.
     * `get_many` hands out DATA messages in order, never across a CONFIG or CLOSE. Those two are handed out alone, only

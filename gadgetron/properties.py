@@ -362,6 +362,11 @@ def property_text(gadget: Gadget, name: str) -> str | None:
     found = find_property(type(gadget), name)
     if found is not None:
         return as_text(getattr(gadget, found.name))
+    return undeclared_text(gadget, name)
+
+
+def undeclared_text(gadget: Gadget, name: str) -> str | None:
+    """Give the current value of an undeclared property as text; None if there is none of that name."""
     text = undeclared_properties(gadget).get(name)
     reference = parse_reference(text) if text is not None else None
     if reference is None:

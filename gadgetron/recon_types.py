@@ -206,6 +206,9 @@ class ReconBuffer:
         Shape (LOC, S, N, E2, E1, E0, dimensions), float32, or None.
     density
         Weights of the samples, shape (LOC, S, N, E2, E1, E0), float32, or None.
+    averages
+        How many readouts each line is the mean of, shape (LOC, S, N, E2, E1), uint16; None if no line came more than
+        once.
     """
 
     data: Array[np.complex64]
@@ -213,11 +216,12 @@ class ReconBuffer:
     sampling: SamplingDescription
     trajectory: Array[np.float32] | None = None
     density: Array[np.float32] | None = None
+    averages: Array[np.uint16] | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays [bytes]."""
-        arrays = (self.data, self.headers, self.trajectory, self.density)
+        arrays = (self.data, self.headers, self.trajectory, self.density, self.averages)
         return sum(int(array.nbytes) for array in arrays if array is not None)
 
     def center_header(self, loc: int, s: int, n: int) -> ismrmrd.AcquisitionHeader | None:

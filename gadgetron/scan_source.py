@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gadgetron.configuration.model import StreamConfiguration
 from gadgetron.controller import GadgetStreamController
 from gadgetron.conversion import as_message
-from gadgetron.errors import GadgetronError, QueueClosed
+from gadgetron.errors import GadgetronError, QueueClosed, UnknownMessageError
 from gadgetron.message import MessageBlock, config_message
+from gadgetron.protocol.message_ids import MessageID
+
+if TYPE_CHECKING:
+    from gadgetron.dataset import ScanFile
 
 Scan = str | Path | tuple[Any, Iterable[Any]]
 """The path of an ISMRMRD file; or the ISMRMRD header (XML, or the ismrmrd package's object) and the scan's items."""
@@ -52,20 +56,28 @@ class ScanSource:
             if isinstance(self._scan, tuple):
                 header, items = self._scan
                 # One by one: they may come from a scan that goes on, and nothing is kept waiting.
-                self._send(controller, header, items, 1)
+                controller.parameters(config_message(_header_xml(header)))
+                self._send(controller, items, 1)
             else:
                 from gadgetron.dataset import ScanFile
 
                 with ScanFile(self._scan, self._group) as file:
-                    self._send(controller, file.header_xml, file.items(), BATCH_MESSAGES)
+                    self._send_file(controller, file)
         except GadgetronError:
             raise
         except BaseException as error:  # the iterable is the user's; `results` raises what it raised
             self.failure = error
             raise
 
-    def _send(self, controller: GadgetStreamController, header: Any, items: Iterable[Any], batch_size: int) -> None:
-        controller.parameters(config_message(_header_xml(header)))
+    def _send_file(self, controller: GadgetStreamController, file: ScanFile) -> None:
+        controller.parameters(config_message(file.header_xml))
+        message_id = MessageID.ISMRMRD_IMAGE if file.n_images else MessageID.ISMRMRD_ACQUISITION
+        if message_id not in controller.readers and (file.n_images or file.n_acquisitions):
+            # it would pass by all gadgets; a server refuses it, too
+            raise UnknownMessageError(message_id, f"reading {file.path.name}")
+        self._send(controller, file.items(), 1 if file.n_images else BATCH_MESSAGES)  # an image may be large
+
+    def _send(self, controller: GadgetStreamController, items: Iterable[Any], batch_size: int) -> None:
         batch: list[MessageBlock] = []
         for item in items:
             if self._woken.is_set():

@@ -17,6 +17,7 @@ import structlog
 from gadgetron.controller import GadgetStreamController
 from gadgetron.environment import Environment
 from gadgetron.errors import GadgetronError, ServerBusy, ShuttingDown, StorageError
+from gadgetron.foreign.warden import WARDEN
 from gadgetron.protocol.descriptor_stream import SocketStream
 from gadgetron.protocol.detection import DetectedCodec, DetectingSource, Protocols, refusing_codec
 from gadgetron.protocol.stream_source import StreamSource
@@ -111,6 +112,7 @@ class GadgetServerAcceptor:
         self._refusals: set[threading.Thread] = set()
         self._ended_threads: list[threading.Thread] = []  # to be joined by the acceptor, or at the end
         self._is_closing = False
+        self._holds_warden = False
         self._count = 0
 
     # The outside
@@ -135,6 +137,8 @@ class GadgetServerAcceptor:
         self._listener = listener
         self.port = listener.getsockname()[1]
         self._wake_read, self._wake_write = os.pipe()
+        WARDEN.hold()
+        self._holds_warden = True
         self._thread.start()
         log.info("server.listening", host=self.host, port=self.port)
 
@@ -163,6 +167,9 @@ class GadgetServerAcceptor:
         for thread in refusals:
             thread.join(REFUSAL_LINGER_S * 2)
         self._join_ended()
+        if self._holds_warden:
+            self._holds_warden = False
+            WARDEN.release()
         return finished
 
     def _join_ended(self) -> None:

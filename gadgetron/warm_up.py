@@ -7,10 +7,10 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import structlog
 
+from gadgetron.blas import use_one_blas_thread
 from gadgetron.environment import Environment
 from gadgetron.errors import GadgetronError
 
@@ -25,10 +25,6 @@ N_COILS = 16  # a plan for readouts is for one number of coils; others are plann
 M_ARENA_MAX = -8  # of <malloc.h>
 MAX_ARENAS = 2
 GC_THRESHOLDS = (20_000, 20, 50)
-MAPS_PATH = Path("/proc/self/maps")
-BLAS_SETTERS = tuple(
-    f"{prefix}openblas_set_num_threads{suffix}" for prefix in ("", "scipy_") for suffix in ("", "64_", "_64")
-)
 
 
 def tune_process() -> None:
@@ -48,28 +44,7 @@ def tune_process() -> None:
     except (AttributeError, OSError):
         log.debug("process.no_mallopt")  # not the GNU C library
     gc.set_threshold(*GC_THRESHOLDS)
-    _use_one_blas_thread()
-
-
-def _use_one_blas_thread() -> None:
-    """Set it in every copy of OpenBLAS that NumPy and SciPy have brought; other libraries' threads stay as they are."""
-    import scipy.linalg  # noqa: F401  # loads SciPy's
-
-    try:
-        mapped = MAPS_PATH.read_text(errors="replace").splitlines()
-    except OSError:
-        log.debug("process.no_maps")  # not Linux
-        return
-    for path in {line.split(maxsplit=5)[5] for line in mapped if "openblas" in line.lower()}:
-        try:
-            library = ctypes.CDLL(path)
-        except OSError as error:
-            log.debug("process.blas_not_opened", error=str(error))
-            continue
-        for name in BLAS_SETTERS:
-            setter = getattr(library, name, None)
-            if setter is not None:
-                setter(1)
+    use_one_blas_thread()
 
 
 def warm_up(environment: Environment) -> None:

@@ -16,11 +16,15 @@ import structlog
 
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.environment import Admission, Environment
+from gadgetron.foreign.settings import ForeignSettings, LanguageSettings
 from gadgetron.limits import LIMITS
 from gadgetron.loader import Loader
 from gadgetron.server import GadgetServerAcceptor
 
 GUARD_S = 60.0
+ROOT = Path(__file__).resolve().parents[1]
+FOREIGN = ForeignSettings(languages=(("python", LanguageSettings(environment=(("PYTHONPATH", str(ROOT)),))),))
+"""Foreign modules of the tests are found."""
 
 
 class Records:
@@ -108,6 +112,7 @@ class InProcessServer:
             working_directory=folder / "work",
             limits=replace(LIMITS, max_sessions=max_sessions, **limits),  # type: ignore[arg-type]  # whatever the test says
             admission=Admission(max_sessions),
+            foreign=FOREIGN,
         )
         self.records = Records()
         self.acceptor = GadgetServerAcceptor(self.environment, port=0)

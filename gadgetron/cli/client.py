@@ -41,6 +41,7 @@ examples:
   gadgetron_ismrmrd_client -f scan.h5                      default.xml on this machine, images to out.h5
   gadgetron_ismrmrd_client -f scan.h5 -c default_short.xml -a recon.local -o images.h5 -G first
   gadgetron_ismrmrd_client -f scan.h5 -C my_chain.xml      a chain of your own, sent along
+  gadgetron_ismrmrd_client -f images.h5 -c stream_complex_to_float.xml       images of an earlier run, to go on from
   gadgetron_ismrmrd_client -Q gadgetron::info              what runs there
 """
 
@@ -61,8 +62,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--protocol", choices=["classic", "entity"], default="classic", help="entity is the framed one (%(default)s)"
     )
     scan = parser.add_argument_group("scan")
-    scan.add_argument("-f", "--filename", type=Path, metavar="FILE", help="ISMRMRD HDF5 file to send")
-    scan.add_argument("-g", "--in-group", default="/dataset", metavar="GROUP", help="its group (%(default)s)")
+    scan.add_argument(
+        "-f", "--filename", type=Path, metavar="FILE", help="ISMRMRD HDF5 file to send: a scan, or images"
+    )
+    scan.add_argument(
+        "-g", "--in-group", default="/dataset", metavar="GROUP", help="its group (%(default)s, or the only run)"
+    )
     what = parser.add_argument_group("reconstruction").add_mutually_exclusive_group()
     what.add_argument("-c", "--config", metavar="NAME", help=f"configuration of the server ({DEFAULT_CONFIG})")
     what.add_argument("-C", "--config-local", type=Path, metavar="FILE", help="configuration to send along")
@@ -157,7 +162,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
 
 def _stream(options: argparse.Namespace, scan: ScanFile, header: bytes, script: bytes | None, results: Results) -> int:
     """Send everything, wait for the end; give the number of messages sent."""
-    with Progress(scan.n_acquisitions + scan.n_waveforms, is_verbose=options.verbose) as progress:
+    with Progress(scan.n_items, is_verbose=options.verbose) as progress:
 
         def take(message_id: int, message: MessageBlock) -> None:
             results.take(message_id, message)
@@ -186,9 +191,10 @@ def _stream(options: argparse.Namespace, scan: ScanFile, header: bytes, script: 
 def _send_items(connector: GadgetronConnector, scan: ScanFile, progress: Progress) -> int:
     n_sent = 0
     batch = []
+    n_at_once = 1 if scan.n_images else BATCH_ITEMS  # an image may be large
     for item in scan.items():
         batch.append(item)
-        if len(batch) == BATCH_ITEMS:
+        if len(batch) == n_at_once:
             connector.put_many(batch)
             n_sent += len(batch)
             progress.sent(len(batch))

@@ -21,6 +21,7 @@ from gadgetron.configuration.global_config import GlobalConfiguration, load_glob
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.environment import DEFAULT_CONFIGURATION, Environment, default_working_directory
 from gadgetron.errors import GadgetronError
+from gadgetron.foreign.spares import SPARES
 from gadgetron.loader import Loader
 from gadgetron.log import LEVELS, configure_logging
 from gadgetron.protocol.detection import Protocols
@@ -76,6 +77,14 @@ def make_parser() -> argparse.ArgumentParser:
         choices=[protocols.value for protocols in Protocols],
         default=Protocols.BOTH.value,
         help="what clients may speak: classic, entity (the framed protocol), or both (%(default)s)",
+    )
+    server.add_argument(
+        "--spare-modules",
+        type=int,
+        choices=range(9),
+        default=1,
+        metavar="N",
+        help="Python interpreters that wait for the next foreign module, once there was one; 0 to 8 (%(default)s)",
     )
     server.add_argument("--port-file", type=Path, metavar="FILE", help="write the port to FILE once the server listens")
     both = parser.add_argument_group("both")
@@ -226,7 +235,11 @@ def _serve(
     tune_process()
     warm_up(environment)
     acceptor = GadgetServerAcceptor(environment, host, port, Protocols(options.protocol))
-    return _run_until_signal(acceptor, options.port_file)
+    SPARES.keep(options.spare_modules)
+    try:
+        return _run_until_signal(acceptor, options.port_file)
+    finally:
+        SPARES.keep(0)
 
 
 class SignalPipe:

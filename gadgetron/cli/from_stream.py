@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gadgetron.blas import one_blas_thread
 from gadgetron.cli.results import Results
 from gadgetron.configuration.search import given_configuration
 from gadgetron.controller import GadgetStreamController
@@ -64,7 +65,8 @@ def run_from_stream(
             stream, ClassicCodec(), on_failure=controller.fail, session_name="stream", limits=environment.limits
         )
     try:
-        error = controller.run(source, sink)
+        with one_blas_thread():
+            error = controller.run(source, sink)
     finally:
         stream.close()
     if error is not None:

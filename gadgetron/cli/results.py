@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +10,9 @@ from typing import Any
 import ismrmrd
 
 from gadgetron.cli.analyze import analyze_header, analyze_name
-from gadgetron.conversion import ReconstructedImage, as_image
+from gadgetron.conversion import ReconstructedImage, as_images
 from gadgetron.dataset import ImageFileWriter
+from gadgetron.dataset.temporary import TemporaryFolder
 from gadgetron.errors import StorageError
 from gadgetron.message import GadgetContainerMessage, MessageBlock, as_container_message
 
@@ -36,14 +35,14 @@ class StagedFiles:
         self._folder = folder
         self._names: list[str] = []
         try:
-            self._staging = Path(tempfile.mkdtemp(prefix=".gadgetron-", suffix=".part", dir=folder))
+            self._staging = TemporaryFolder(folder)
         except OSError as err:
             raise StorageError(f"{folder}: {err.strerror} — creating files in it") from err
 
     def write(self, name: str, data: Any) -> None:
         """Write a file that will get this name."""
         try:
-            with (self._staging / name).open("xb") as file:
+            with (self._staging.path / name).open("xb") as file:
                 file.write(data)
         except OSError as err:
             raise StorageError(f"{name}: {err.strerror} — writing it") from err
@@ -63,7 +62,7 @@ class StagedFiles:
                 self._take_name(self._folder / name)
                 taken.append(self._folder / name)
             for target in taken:
-                (self._staging / target.name).replace(target)
+                (self._staging.path / target.name).replace(target)
         except (OSError, StorageError) as err:
             for target in taken:
                 target.unlink(missing_ok=True)
@@ -81,10 +80,7 @@ class StagedFiles:
 
     def discard(self) -> None:
         """Remove the hidden folder and what is in it. More calls do nothing."""
-        with contextlib.suppress(FileNotFoundError):
-            for file in self._staging.iterdir():
-                file.unlink()
-            self._staging.rmdir()
+        self._staging.discard()
         self._names.clear()
 
 
@@ -122,25 +118,28 @@ class Results:
         self._prefix = (group or datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")).strip("/").replace("/", "_")
 
     def take(self, message_id: int, message: MessageBlock) -> None:
-        """Keep one message. Called in the connector's reader thread.
+        """Keep one message: an image, each image of an image array, a DICOM file. In the connector's reader thread.
 
         Raises
         ------
         StorageError
             If it cannot be written.
         """
-        image = as_image(message, message_id)
-        if image is not None:
-            self.counts["image"] += 1
-            if self._images is not None:
-                self._images.append(image.header, image.data, image.meta)
-            else:
-                self._write_analyze(image)
+        if images := as_images(message, message_id):
+            for image in images:
+                self._write_image(image)
         elif (file := as_container_message(message, bytes)) is not None:
             self._write_dicom(file)
         else:
             first = message.object if isinstance(message, GadgetContainerMessage) else message
             self.counts[type(first).__name__.removesuffix("Header").lower()] += 1
+
+    def _write_image(self, image: ReconstructedImage) -> None:
+        self.counts["image"] += 1
+        if self._images is not None:
+            self._images.append(image.header, image.data, image.meta)
+        else:
+            self._write_analyze(image)
 
     def _write_analyze(self, image: ReconstructedImage) -> None:
         name = f"{self._prefix}_{analyze_name(image.header)}"

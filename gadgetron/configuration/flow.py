@@ -14,13 +14,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FlowStep:
-    """A gadget as the flow of messages sees it."""
+    """A gadget as the flow of messages sees it.
+
+    Attributes
+    ----------
+    own_accepts, own_emits
+        Instead of those of the class.
+    emits_anything
+        What it emits is everything that it could: nobody knows what will come.
+    """
 
     name: str
     cls: type[Gadget]
     pass_on_undesired_data: bool = True
     own_accepts: tuple[MessageType, ...] | None = None
     own_emits: tuple[MessageType, ...] | None = None
+    emits_anything: bool = False
 
     @property
     def accepts(self) -> tuple[MessageType, ...]:
@@ -80,12 +89,13 @@ def check_flow(
     if not flowing and nodes:
         report.notices.append("no reader brings messages into this chain; it runs on parameters and the end alone")
         return report
-    flowing = _Walk(report).through(nodes, flowing)
+    walk = _Walk(report)
+    flowing = walk.through(nodes, flowing)
     writers = list(accepted_by_writers)
     report.notices += [
         f"messages of type {message_type_name(kind)} fall off the end of the chain, and no writer takes them"
         for kind in flowing
-        if not any(message_may_fit(kind, accepted) for accepted in writers)
+        if kind not in walk.possible and not any(message_may_fit(kind, accepted) for accepted in writers)
     ]
     report.at_end = flowing
     return report
@@ -96,6 +106,7 @@ class _Walk:
 
     def __init__(self, report: FlowReport) -> None:
         self._report = report
+        self.possible: set[MessageType] = set()  # types that may come from a node, or may not
         self._n_met = 0
 
     def through(self, nodes: Sequence[FlowNode], flowing: list[MessageType]) -> list[MessageType]:
@@ -106,6 +117,9 @@ class _Walk:
             else:
                 matched, passed = self._split(node, flowing, node.accepts)
                 emitted = node.emits
+                if emitted is not None:
+                    self.possible.difference_update(emitted)
+                    self.possible |= set(emitted).difference(passed) if node.emits_anything else set()
                 flowing = _unique([*passed, *(matched if emitted is None or not matched else emitted)])
         return flowing
 

@@ -124,10 +124,12 @@ def parse_global_configuration(xml: bytes, source: str) -> GlobalConfiguration:
 
 
 def _language(element: Element) -> tuple[str, LanguageSettings]:
+    timeout = child_text(element, "timeout")
     settings = LanguageSettings(
         executable=child_text(element, "executable"),
         working_folder=child_text(element, "workingFolder"),
         environment=_pairs(element, "environment", "value"),
+        timeout_s=None if timeout is None else float(timeout),
     )
     return (child_text(element, "type") or "").lower(), settings
 

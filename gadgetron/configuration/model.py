@@ -108,6 +108,9 @@ class ExternalSpec:
         An XML document, sent to the module as it is.
     readers, writers
         For what comes from and goes to the module; the default ones where there are none.
+    properties
+        (name, text) pairs of a PythonGadget of the first dialect, of which its configuration consists; their references
+        to other gadgets are resolved when it is sent.
     """
 
     name: str
@@ -115,6 +118,7 @@ class ExternalSpec:
     configuration: bytes = b"<configuration/>"
     readers: tuple[ComponentSpec, ...] = ()
     writers: tuple[ComponentSpec, ...] = ()
+    properties: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

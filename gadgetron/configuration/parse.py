@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from gadgetron.configuration.model import StreamConfiguration
 from gadgetron.configuration.parse_v1 import parse_v1
-from gadgetron.configuration.parse_v2 import parse_v2
+from gadgetron.configuration.parse_v2 import CONFIGURATION, parse_v2
 from gadgetron.configuration.schema import normalize, schema_errors
-from gadgetron.configuration.xml_safe import local_name, parse_xml
+from gadgetron.configuration.xml_safe import local_name, parse_with_sources
 from gadgetron.errors import ConfigurationError
 from gadgetron.limits import LIMITS, check
 
@@ -26,7 +26,7 @@ MAX_ELEMENTS = 20_000
 MAX_COMPONENTS = 256
 MAX_CACHED = 64
 
-PARSERS = {"gadgetronStreamConfiguration": parse_v1, "configuration": parse_v2}
+ROOTS = ("gadgetronStreamConfiguration", "configuration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +90,17 @@ def problems_text(what: str, problems: tuple[str, ...] | list[str]) -> str:
 
 
 def _parse(xml: bytes, source: str, digest: str) -> ParsedDocument:
-    root = parse_xml(xml, max_bytes=LIMITS.max_config_bytes, what=source)
+    root, sources = parse_with_sources(xml, max_bytes=LIMITS.max_config_bytes, what=source, name=CONFIGURATION)
     kind = local_name(root)
-    if kind not in PARSERS:
-        expected = " or ".join(f"<{name}>" for name in PARSERS)
+    if kind not in ROOTS:
+        expected = " or ".join(f"<{name}>" for name in ROOTS)
         hint = " (that is the server's own gadgetron.xml)" if kind == "gadgetronConfiguration" else ""
         raise ConfigurationError(f"{source}: the root element is <{kind[:80]}>{hint}, expected {expected}")
     _check_counts(root, source)
     problems = schema_errors(normalize(root))
     if problems:
         return ParsedDocument(StreamConfiguration(0, (), (), (), digest=digest), tuple(problems))
-    configuration = PARSERS[kind](root, problems)
+    configuration = parse_v1(root, problems) if kind == ROOTS[0] else parse_v2(root, problems, sources)
     problems += [
         f"node {node.position} of the stream, <{node.kind}>, is not supported yet" for node in configuration.unsupported
     ]

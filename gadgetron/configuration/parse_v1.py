@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from gadgetron.configuration.model import (
@@ -83,17 +84,13 @@ def _python_gadget(name: str, properties: tuple[tuple[str, str], ...], problems:
     if module.startswith(OWN_MODULES):
         own = tuple((key, value) for key, value in properties if not key.startswith("python_"))
         return GadgetSpec(name, "", f"{module}.{target}", own)
+    action = ExecuteSpec("python", module, target or None)
+    return ExternalSpec(name, action, property_document(properties), properties=properties)
+
+
+def property_document(properties: Iterable[tuple[str, str]]) -> bytes:
+    """Make the <configuration> that the module of a PythonGadget gets."""
     configuration = Element("configuration")
-    for key, value in properties:
-        SubElement(configuration, "property", {"name": key, "value": value})
-    return ExternalSpec(name, ExecuteSpec("python", module, target or None), document(configuration))
-
-
-def document(element: Element | None) -> bytes:
-    """Give an element as a document of its own; an empty <configuration> for None."""
-    if element is None:
-        return b"<configuration/>"
-    alone = Element(element.tag, element.attrib)
-    alone.text = element.text
-    alone.extend(element)
-    return tostring(alone)
+    for name, value in properties:
+        SubElement(configuration, "property", {"name": name, "value": value})
+    return tostring(configuration)

@@ -16,14 +16,19 @@ from gadgetron.configuration.model import (
     StreamConfiguration,
     UnsupportedNode,
 )
-from gadgetron.configuration.parse_v1 import child_text, component, document, gadget_name
+from gadgetron.configuration.parse_v1 import child_text, component, gadget_name
 from gadgetron.configuration.xml_safe import local_name
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+    from gadgetron.configuration.xml_safe import ElementSources
 
-def parse_v2(root: Element, problems: list[str]) -> StreamConfiguration:
+CONFIGURATION = "configuration"
+"""Name of the root, and of what an external node sends to its module, as it is written."""
+
+
+def parse_v2(root: Element, problems: list[str], sources: ElementSources) -> StreamConfiguration:
     """Read a document that its schema has found valid; what the schema cannot say is added to `problems`."""
     readers: tuple[ComponentSpec, ...] = ()
     writers: tuple[ComponentSpec, ...] = ()
@@ -35,31 +40,31 @@ def parse_v2(root: Element, problems: list[str]) -> StreamConfiguration:
         elif kind == "writers":
             writers = tuple(component(child) for child in section)
         elif kind == "stream":
-            nodes = _nodes(section, problems)
+            nodes = _nodes(section, problems, sources)
     return StreamConfiguration(2, readers, writers, nodes)
 
 
-def _nodes(stream: Element, problems: list[str]) -> tuple[Node, ...]:
-    return tuple(_node(child, position, problems) for position, child in enumerate(stream, 1))
+def _nodes(stream: Element, problems: list[str], sources: ElementSources) -> tuple[Node, ...]:
+    return tuple(_node(child, position, problems, sources) for position, child in enumerate(stream, 1))
 
 
-def _node(element: Element, position: int, problems: list[str]) -> Node:
+def _node(element: Element, position: int, problems: list[str], sources: ElementSources) -> Node:
     kind = local_name(element)
     if kind == "gadget":
         return _gadget(element, problems)
     if kind == "parallel":
-        return _parallel(element, position, problems)
+        return _parallel(element, position, problems, sources)
     if kind == "parallelprocess":
         workers = int(element.get("workers") or 0)
         return PureStreamSpec(_pure_gadgets(element[0], problems), workers)
     if kind == "purestream":
         return PureStreamSpec(_pure_gadgets(element, problems))
     if kind == "external":
-        return _external(element, position, problems)
+        return _external(element, position, problems, sources)
     return UnsupportedNode(kind, position)
 
 
-def _external(element: Element, position: int, problems: list[str]) -> Node:
+def _external(element: Element, position: int, problems: list[str], sources: ElementSources) -> Node:
     children = {local_name(child): child for child in element}
     execute, connect = children.get("execute"), children.get("connect")
     if (execute is None) == (connect is None):
@@ -78,7 +83,7 @@ def _external(element: Element, position: int, problems: list[str]) -> Node:
     return ExternalSpec(
         name,
         action,
-        document(children.get("configuration")),
+        sources.document(children[CONFIGURATION]) if CONFIGURATION in children else b"<configuration/>",
         tuple(component(child) for child in children.get("readers", ())),
         tuple(component(child) for child in children.get("writers", ())),
     )
@@ -88,9 +93,11 @@ def _pure_gadgets(element: Element, problems: list[str]) -> tuple[GadgetSpec, ..
     return tuple(_gadget(child, problems) for child in element)
 
 
-def _parallel(element: Element, position: int, problems: list[str]) -> ParallelSpec:
+def _parallel(element: Element, position: int, problems: list[str], sources: ElementSources) -> ParallelSpec:
     children = {local_name(child): child for child in element}
-    streams = [(child.get("key") or "", _nodes(child, problems)) for child in element if local_name(child) == "stream"]
+    streams = [
+        (child.get("key") or "", _nodes(child, problems, sources)) for child in element if local_name(child) == "stream"
+    ]
     keys = [key for key, _ in streams]
     problems += [
         f"node {position} of the stream, <parallel>: {keys.count(key)} streams have the key {key!r}"

@@ -7,6 +7,7 @@ document, and may open nothing outside the schema folder: no network, no locatio
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,8 @@ def _in_words(error: Any) -> str:
 def _reason(error: Any, element: str) -> str:
     if hasattr(error.validator, "iter_elements"):  # what is wrong are the children
         return _children_reason(error)
-    value = error.obj if isinstance(error.obj, str) else error.elem.text or ""
+    is_value = isinstance(error.obj, (str, int, float, Decimal))  # of an attribute, text or decoded
+    value = str(error.obj) if is_value else error.elem.text or ""
     if element in _EXPECTED:
         return f"{quoted(value.strip())}, expected {_EXPECTED[element]}"
     return re.sub(r"\{[^}]*\}", "", str(error.reason or error.message))
@@ -116,6 +118,7 @@ _EXPECTED = {
     "slot": "a whole number from 0 to 65535",
     "port": "a whole number from 0 to 65535",
     "connect": "a port, a whole number from 0 to 65535",
+    "timeout": "a number of seconds above 0, at most 1000000",
     "version": "2",
     "classname": "the name of a class, up to 256 characters",
     "name": "a name of 1 to 256 characters",

@@ -22,8 +22,8 @@ from gadgetron.configuration.structure import flow_nodes, structure_problems
 from gadgetron.errors import ConfigurationError, PropertyError
 from gadgetron.foreign.launch import check_external
 from gadgetron.foreign.make import load_components
+from gadgetron.foreign.node import ExternalGadget
 from gadgetron.foreign.settings import ForeignSettings
-from gadgetron.gadget import Gadget
 from gadgetron.limits import LIMITS
 from gadgetron.nodes import pure_stream_threads
 from gadgetron.properties import Reference, find_property, parse_value, resolve_folder
@@ -97,7 +97,8 @@ def validate(
     steps |= {spec: step for spec, step in externals.items() if step is not None}
     structure = structure_problems(configuration.nodes, {spec: gadget.cls for spec, gadget in known.items()})
     report.errors += structure
-    report.errors += reference_problems(loaded)
+    nodes = [ConfiguredGadget(spec.name, ExternalGadget, spec.properties) for spec in configuration.externals]
+    report.errors += reference_problems([*loaded, *nodes])
     names = Counter(spec.name for spec in configuration.gadgets)
     report.notices += [f"{count} gadgets are called {name}" for name, count in names.items() if count > 1]
     _check_threads(configuration.nodes, loaded, report)
@@ -136,10 +137,11 @@ def _load_external(
         return None
     return FlowStep(
         spec.name,
-        Gadget,
+        ExternalGadget,
         True,
         tuple(kind for writer in writers for kind in writer.accepts),
         tuple(kind for reader in readers for kind in reader.emits),
+        emits_anything=not spec.readers,
     )
 
 

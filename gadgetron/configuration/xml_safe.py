@@ -9,9 +9,12 @@ sees it, and the text is given to it in parts.
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
 
 from gadgetron.errors import ConfigurationError, GadgetronError
 from gadgetron.limits import KIB, LIMITS, check
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
 MAX_TAG_CHARACTERS = 32 * KIB  # one start tag with all its attributes
 MAX_ATTRIBUTES_PER_ELEMENT = 256
 MAX_NAMESPACE_CHARACTERS = 256
+MAX_NAMESPACE_DECLARATIONS = 256  # where elements are given as they are written
 
 _PART_BYTES = 256 * KIB
 _DECLARATION = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _TOO_MANY = f"{{{MAX_NAMESPACE_CHARACTERS + 1}}}"
 _LONG_NAMESPACE = re.compile(rf"xmlns(?::[^\s=]{{0,256}})?\s*=\s*(?:\"[^\"]{_TOO_MANY}|'[^']{_TOO_MANY})")
+_TAG_NAME = re.compile(rb"<[^\s/>]+")
+_WHOLE_TAG = re.compile(rb"<[^>\"']*(?:\"[^\"]*\"[^>\"']*|'[^']*'[^>\"']*)*>")
 _ENCODINGS = {
     "utf-8": "utf-8",
     "utf8": "utf-8",
@@ -61,14 +67,31 @@ def parse_xml(data: bytes, *, max_bytes: int, what: str, error: type[GadgetronEr
     LimitExceeded
         If the document is too large, too deep, or has too many elements or too long tags.
     """
+    text = _checked_text(data, max_bytes, what, error)
+    return _Builder(what, error).build(text)
+
+
+def parse_with_sources(data: bytes, *, max_bytes: int, what: str, name: str) -> tuple[Element, ElementSources]:
+    """Parse a document as `parse_xml` does, and remember how its elements of one name are written.
+
+    Raises
+    ------
+    ConfigurationError, LimitExceeded
+        As `parse_xml`.
+    """
+    text = _checked_text(data, max_bytes, what, ConfigurationError)
+    sources = ElementSources(text.encode(), name)
+    return _Builder(what, ConfigurationError, sources).build(text), sources
+
+
+def _checked_text(data: bytes, max_bytes: int, what: str, error: type[GadgetronError]) -> str:
     check(f"size of {what} in bytes", len(data), max_bytes)
     text = _decode(data, what, error)
     for kind, _ in _prolog(text):
         if kind == "doctype":
             raise error(f"{what} has a document type declaration (DOCTYPE): refused, for what DTDs can do to a server")
     _check_tags(text, what)
-    builder = _Builder(what, error)
-    return builder.build(text)
+    return text
 
 
 def first_comment(data: bytes, *, max_bytes: int) -> str:
@@ -174,10 +197,90 @@ def _tag_length(text: str, start: int) -> int:
     return min(len(text) - start, MAX_TAG_CHARACTERS + 1)
 
 
+class ElementSources:
+    """How elements of one name are written in a document: what a tree does not tell, comments and prefixes included.
+
+    Parameters
+    ----------
+    data
+        The document, UTF-8.
+    name
+        Name of the elements, without namespace.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._data = data
+        self._name = name
+        self._places: dict[Element, tuple[int, int]] = {}
+        self._open: list[int] = []
+        self._declarations: list[_Declaration] = []  # in the order of the document
+        self._in_scope: dict[str, list[_Declaration]] = {}
+
+    def document(self, element: Element) -> bytes:
+        """Give an element as a document of its own, UTF-8: as it is written, with the prefixes that it uses declared.
+
+        A default namespace that is declared further up is not: who looks for `property` would not find it.
+        """
+        start, end = self._places[element]
+        text = self._data[start:end]
+        around = [found for found in self._declarations if found.begin < start and found.end >= end]
+        namespaces = {found.prefix: found.namespace for found in around if f"{found.prefix}:".encode() in text}
+        name = _TAG_NAME.match(text)
+        at = name.end() if name is not None else 0
+        tag = text[at : _tag_end(text, 0)]
+        declarations = "".join(
+            f" xmlns:{prefix}={quoteattr(namespace)}"
+            for prefix, namespace in namespaces.items()
+            if not re.search(rf"\sxmlns:{re.escape(prefix)}\s*=".encode(), tag)
+        )
+        return text[:at] + declarations.encode() + text[at:]
+
+    # Expat's handlers, with where the parser is
+
+    def namespace_begins(self, prefix: str, namespace: str, offset: int) -> None:
+        """Note where a declaration begins: at the element that has it."""
+        check("number of namespace declarations", len(self._declarations) + 1, MAX_NAMESPACE_DECLARATIONS)
+        declaration = _Declaration(prefix, namespace, offset)
+        self._declarations.append(declaration)
+        self._in_scope.setdefault(prefix, []).append(declaration)
+
+    def namespace_ends(self, prefix: str, offset: int) -> None:
+        """Note where a declaration ends."""
+        self._in_scope[prefix].pop().end = offset
+
+    def begins(self, tag: str, offset: int) -> None:
+        """Note where an element begins."""
+        if tag.rpartition("}")[2] == self._name:
+            self._open.append(offset)
+
+    def ends(self, tag: str, element: Element, offset: int) -> None:
+        """Note where an element ends: its end tag begins at the offset, unless it has none."""
+        if tag.rpartition("}")[2] == self._name:
+            start = self._open.pop()
+            end = _tag_end(self._data, start)
+            if self._data[end - 2 : end] != b"/>":
+                end = self._data.index(b">", offset) + 1
+            self._places[element] = start, end
+
+
+@dataclass
+class _Declaration:
+    prefix: str
+    namespace: str
+    begin: int
+    end: int = sys.maxsize
+
+
+def _tag_end(data: bytes, start: int) -> int:
+    """Give where a start tag ends."""
+    match = _WHOLE_TAG.match(data, start)
+    return start if match is None else match.end()
+
+
 class _Builder:
     """Expat's handlers: count, check, and hand on to ElementTree's builder."""
 
-    def __init__(self, what: str, error: type[GadgetronError]) -> None:
+    def __init__(self, what: str, error: type[GadgetronError], sources: ElementSources | None = None) -> None:
         self._what = what
         self._error = error
         self._tree = TreeBuilder()
@@ -190,6 +293,8 @@ class _Builder:
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._tree.data
         self._parser.StartDoctypeDeclHandler = self._doctype
+        if sources is not None:
+            self._remember(sources)
 
     def build(self, text: str) -> Element:
         data = text.encode()
@@ -203,6 +308,29 @@ class _Builder:
                 f"{self._what} is not well-formed XML: {reason}, line {err.lineno}, column {err.offset + 1}"
             ) from err
         return self._tree.close()
+
+    def _remember(self, sources: ElementSources) -> None:
+        """Have the places of elements remembered, too."""
+        parser, start = self._parser, self._parser.StartElementHandler
+
+        def remember_start(tag: str, attributes: dict[str, str]) -> None:
+            start(tag, attributes)
+            sources.begins(tag, parser.CurrentByteIndex)
+
+        def remember_end(tag: str) -> None:
+            sources.ends(tag, self._end(tag), parser.CurrentByteIndex)
+
+        def namespace_begins(prefix: str | None, namespace: str | None) -> None:
+            if prefix is not None:
+                sources.namespace_begins(prefix, namespace or "", parser.CurrentByteIndex)
+
+        def namespace_ends(prefix: str | None) -> None:
+            if prefix is not None:
+                sources.namespace_ends(prefix, parser.CurrentByteIndex)
+
+        parser.StartElementHandler, parser.EndElementHandler = remember_start, remember_end
+        parser.StartNamespaceDeclHandler = namespace_begins
+        parser.EndNamespaceDeclHandler = namespace_ends
 
     def _make_start(self) -> Callable[[str, dict[str, str]], None]:
         what, names, tree_start = self._what, self._names, self._tree.start
@@ -225,9 +353,9 @@ class _Builder:
 
         return start
 
-    def _end(self, tag: str) -> None:
+    def _end(self, tag: str) -> Element:
         self._depth -= 1
-        self._tree.end(self._names[tag])
+        return self._tree.end(self._names[tag])
 
     def _doctype(self, *_: object) -> None:
         raise self._error(f"{self._what} has a document type declaration (DOCTYPE): refused")

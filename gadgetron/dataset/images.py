@@ -9,6 +9,7 @@ shape and type.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -19,8 +20,10 @@ from ismrmrd import ImageHeader, Meta
 from numpy.typing import NDArray
 
 from gadgetron.dataset.layout import ATTRIBUTES_DTYPE, IMAGE_HEADER_DTYPE, from_stored, to_header_layout, to_stored
-from gadgetron.dataset.storage import Hdf5Output, folder_lock, open_for_reading, publish, storage_errors, temporary_name
+from gadgetron.dataset.storage import Hdf5Output, folder_lock, open_for_reading, publish, storage_errors
+from gadgetron.dataset.temporary import TemporaryFile
 from gadgetron.errors import StorageError
+from gadgetron.meta import parse_meta
 
 IMAGE_TYPES = frozenset(map(np.dtype, ("u2", "i2", "u4", "i4", "f4", "f8", "c8", "c16")))  # the eight of ISMRMRD
 
@@ -31,7 +34,7 @@ class StoredImage(NamedTuple):
     Attributes
     ----------
     header
-        As it was received.
+        As it is in the file.
     data
         Shape (channels, z, y, x), one of ISMRMRD's eight types.
     attributes
@@ -47,8 +50,8 @@ class StoredImage(NamedTuple):
 
     @property
     def meta(self) -> Meta:
-        """The meta attributes, parsed."""
-        return Meta.deserialize(self.attributes) if self.attributes else Meta()
+        """The meta attributes, parsed; MalformedMessageError if they are none."""
+        return parse_meta(self.attributes.encode(), "a stored image") if self.attributes else Meta()
 
 
 class ImageFileWriter:
@@ -85,9 +88,9 @@ class ImageFileWriter:
                         f"{self.path.name}: group {self.group!r} exists already — runs are not mixed: "
                         "name another group or another file"
                     )
-        self._temporary = temporary_name(self.path)
         with storage_errors(self.path, "creating it"):
-            self._output = Hdf5Output(self._temporary, "x")
+            self._temporary = TemporaryFile(self.path)
+            self._output = self._temporary.open()
             self._run = self._output.file.create_group(self.group)
         self._tables: dict[tuple[int, tuple[int, ...], np.dtype[Any]], _ImageTable] = {}
 
@@ -106,7 +109,8 @@ class ImageFileWriter:
         Parameters
         ----------
         header
-            Stored as it is; `image_series_index` names the series.
+            Stored as it is, but for `attribute_string_len`, which becomes the length of what is stored.
+            `image_series_index` names the series.
         data
             Shape (channels, z, y, x), one of ISMRMRD's eight types.
         attributes
@@ -159,26 +163,26 @@ class ImageFileWriter:
             with storage_errors(self.path, "discarding it"):
                 self._output.close()
         finally:
-            self._temporary.unlink(missing_ok=True)
+            self._temporary.discard()
 
     def _publish(self) -> None:
         if not self.path.exists():
-            publish(self._temporary, self.path)
+            publish(self._temporary.path, self.path)
             return
-        merged = temporary_name(self.path)
+        merged = TemporaryFile(self.path)
         try:
-            shutil.copyfile(self.path, merged)
-            shutil.copymode(self.path, merged)
-            target = Hdf5Output(merged, "r+")
+            shutil.copyfile(self.path, merged.path)
+            shutil.copymode(self.path, merged.path)
+            target = Hdf5Output(merged.path, "r+")
             try:
-                with h5py.File(self._temporary, "r") as source:
+                with h5py.File(self._temporary.path, "r") as source:
                     self._copy_run(source, target.file)
             finally:
                 target.close()
             target.check()
-            publish(merged, self.path)
+            publish(merged.path, self.path)
         finally:
-            merged.unlink(missing_ok=True)
+            merged.discard()
 
     def _copy_run(self, source: h5py.File, target: h5py.File) -> None:
         wanted, n_taken = self.group, 1
@@ -207,7 +211,9 @@ class _ImageTable:
         index = len(self._headers)
         self._data.resize(index + 1, axis=0)
         self._data[index] = to_stored(data)
-        self._headers.append(bytes(header))
+        stored = ImageHeader.from_buffer_copy(header)
+        stored.attribute_string_len = len(attributes)  # what was received counted the bytes on the wire
+        self._headers.append(bytes(stored))
         self._attributes.append(attributes)
 
     def finish(self) -> None:
@@ -236,17 +242,22 @@ def list_image_groups(path: str | Path) -> list[str]:
     """
     path = Path(path)
     with open_for_reading(path) as file, storage_errors(path, "looking for images"):
-        found: list[str] = []
-        file.visititems(lambda name, item: found.append(name) if _is_run(item) else None)
-        return found
+        return runs_in(file)
+
+
+def runs_in(file: h5py.File) -> list[str]:
+    """Give the groups of an open file that hold images, by name."""
+    found: list[str] = []
+    file.visititems(lambda name, item: found.append(name) if _is_run(item) else None)
+    return found
 
 
 def _is_run(item: Any) -> bool:
-    return isinstance(item, h5py.Group) and bool(_series(item))
+    return isinstance(item, h5py.Group) and bool(series_of(item))
 
 
-def _series(run: h5py.Group) -> list[str]:
-    """Names of the series of a run, by number."""
+def series_of(run: h5py.Group) -> list[str]:
+    """Give the names of the series of a run, by number."""
     names = [
         name
         for name, item in run.items()
@@ -283,17 +294,21 @@ def load_images(path: str | Path, group: str | None = None) -> list[StoredImage]
         run = file.get(group.strip("/"))
         if not _is_run(run):
             raise StorageError(f"{path.name}: no images in group {group!r}")
-        return [image for name in _series(run) for image in _read_series(run[name], name)]
+        return [image for name in series_of(run) for image in read_series(run[name], name)]
 
 
-def _read_series(group: h5py.Group, name: str) -> list[StoredImage]:
-    headers = to_header_layout(group["header"][:], IMAGE_HEADER_DTYPE).tobytes()
+def read_headers(group: h5py.Group) -> NDArray[np.void]:
+    """Give the headers of a series, a structured array whose fields have the names of `ismrmrd.ImageHeader`."""
+    return to_header_layout(group["header"][:], IMAGE_HEADER_DTYPE)
+
+
+def read_series(group: h5py.Group, name: str) -> Iterator[StoredImage]:
+    """Read the images of a series one by one."""
+    headers = read_headers(group).tobytes()
     n_images = group["header"].shape[0]
     attributes = group["attributes"][:] if "attributes" in group else [b""] * n_images
-    images = []
     for index in range(n_images):
         raw = attributes[index]
         text = raw if isinstance(raw, str) else bytes(raw).decode("utf-8", errors="replace")
         header = ImageHeader.from_buffer_copy(headers, index * IMAGE_HEADER_DTYPE.itemsize)
-        images.append(StoredImage(header, from_stored(group["data"][index]), text, name))
-    return images
+        yield StoredImage(header, from_stored(group["data"][index]), text, name)

@@ -1,4 +1,4 @@
-"""Read a scan from an ISMRMRD HDF5 file, thousands of readouts at a time."""
+"""Read a scan, or images, from an ISMRMRD HDF5 file: thousands of readouts at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
-from ismrmrd import AcquisitionHeader, WaveformHeader
+from ismrmrd import AcquisitionHeader, ImageHeader, Meta, WaveformHeader
 from numpy.typing import NDArray
 
+from gadgetron.dataset.image_header import header_of_images
+from gadgetron.dataset.images import read_headers, read_series, runs_in, series_of
 from gadgetron.dataset.layout import (
     ACQUISITION_HEADER_DTYPE,
     WAVEFORM_HEADER_DTYPE,
@@ -21,6 +23,7 @@ from gadgetron.dataset.storage import open_for_reading, storage_errors
 from gadgetron.errors import StorageError
 from gadgetron.message import GadgetContainerMessage, make_message
 
+DEFAULT_GROUP = "dataset"
 HEADERS_AT_ONCE = 4096
 BYTES_AT_ONCE = 8 * 1024 * 1024
 
@@ -40,8 +43,19 @@ class Waveform(NamedTuple):
     data: NDArray[np.uint32]
 
 
+class Image(NamedTuple):
+    """An image: header, data (channels, z, y, x) of one of ISMRMRD's eight types, meta attributes or None."""
+
+    header: ImageHeader
+    data: NDArray[Any]
+    meta: Meta | None
+
+
 class ScanFile:
     """A scan in an ISMRMRD HDF5 file, open for reading; a context manager.
+
+    A group with images and no readouts, as a client writes it, is read, too: its items are the images, for chains that
+    go on from there.
 
     Every array that comes out of it is new and belongs to the caller. About 8 MiB of readouts are read at once, so
     memory is bounded however long the scan is.
@@ -51,7 +65,8 @@ class ScanFile:
     path
         The HDF5 file.
     group
-        The group that holds `xml`, `data` and perhaps `waveforms`.
+        The group that holds `xml`, `data` and perhaps `waveforms`; or `image_0` and its kin. If there is no group
+        `dataset`, and one run of images, that is what "dataset" means.
 
     Raises
     ------
@@ -59,10 +74,14 @@ class ScanFile:
         If the file is missing or not readable, or has no such group.
     """
 
-    def __init__(self, path: str | Path, group: str = "dataset") -> None:
+    def __init__(self, path: str | Path, group: str = DEFAULT_GROUP) -> None:
         self.path = Path(path)
         self._file = open_for_reading(self.path)
-        name = group.strip("/")
+        try:
+            name = self._resolved(group.strip("/"))
+        except StorageError:
+            self._file.close()
+            raise
         found = self._file.get(name) if name else self._file
         if not isinstance(found, h5py.Group):
             groups = ", ".join(repr(key) for key in self._file) or "none"
@@ -70,6 +89,13 @@ class ScanFile:
             raise StorageError(f"{self.path.name}: no group {name!r} — groups in the file: {groups}")
         self.group = name
         self._group = found
+
+    def _resolved(self, name: str) -> str:
+        if name != DEFAULT_GROUP or name in self._file:
+            return name
+        with storage_errors(self.path, "looking for images"):
+            runs = runs_in(self._file)
+        return runs[0] if len(runs) == 1 else name
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +109,7 @@ class ScanFile:
 
     @property
     def header_xml(self) -> bytes:
-        """The ISMRMRD header as it was written.
+        """The ISMRMRD header as it was written; of images without one, a header that is made of theirs.
 
         Raises
         ------
@@ -91,6 +117,8 @@ class ScanFile:
             If the scan has none.
         """
         with storage_errors(self.path, "reading the ISMRMRD header"):
+            if "xml" not in self._group and self.n_images:
+                return header_of_images(np.concatenate([read_headers(group) for group in self._image_series.values()]))
             if "xml" not in self._group:
                 raise StorageError(f"{self.path.name}: no ISMRMRD header (xml) in group {self.group!r}")
             value = self._group["xml"][()]
@@ -106,6 +134,22 @@ class ScanFile:
     def n_waveforms(self) -> int:
         """Number of waveform messages."""
         return self._count("waveforms")
+
+    @property
+    def n_images(self) -> int:
+        """Number of images, if there are no readouts: 0 for a scan, whatever is stored beside it."""
+        if self.n_acquisitions or self.n_waveforms:
+            return 0
+        return sum(int(group["header"].shape[0]) for group in self._image_series.values())
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return self.n_acquisitions + self.n_waveforms + self.n_images
+
+    @property
+    def _image_series(self) -> dict[str, h5py.Group]:
+        return {name: self._group[name] for name in series_of(self._group)}
 
     def readout_headers(self, limit: int) -> NDArray[np.void]:
         """Give the headers of the first readouts, at most `limit` of them, without reading any data.
@@ -171,8 +215,21 @@ class ScanFile:
                     numbers = self._checked(records["data"][index - first], np.uint32, shape[0] * shape[1], where)
                     yield Waveform(header, numbers.reshape(shape))
 
-    def items(self) -> Iterator[Acquisition | Waveform]:
-        """Iterate over everything, merged by time: a waveform comes first while its stamp is smaller."""
+    def images(self) -> Iterator[Image]:
+        """Iterate over the images, series after series; there need not be any."""
+        for name, group in self._image_series.items():
+            with storage_errors(self.path, f"reading images of {name}"):
+                for image in read_series(group, name):
+                    yield Image(image.header, image.data, image.meta if image.attributes else None)
+
+    def items(self) -> Iterator[Acquisition | Waveform | Image]:
+        """Iterate over everything, merged by time: a waveform comes first while its stamp is smaller.
+
+        Where there are no readouts and no waveforms, the items are the images.
+        """
+        if self.n_images:
+            yield from self.images()
+            return
         waveforms = self.waveforms()
         waveform = next(waveforms, None)
         for acquisition in self.acquisitions():
@@ -186,7 +243,7 @@ class ScanFile:
             yield from waveforms
 
     def messages(self) -> Iterator[GadgetContainerMessage[Any]]:
-        """Iterate over `items` as messages: header, data and, if there is one, trajectory."""
+        """Iterate over `items` as messages: header, data and, if there is one, trajectory or meta attributes."""
         for item in self.items():
             yield make_message(*(part for part in item if part is not None))
 

@@ -17,7 +17,8 @@ from gadgetron.dataset.layout import (
     WAVEFORM_HEADER_DTYPE,
     to_stored,
 )
-from gadgetron.dataset.storage import Hdf5Output, publish, storage_errors, temporary_name
+from gadgetron.dataset.storage import publish, storage_errors
+from gadgetron.dataset.temporary import TemporaryFile
 from gadgetron.errors import StorageError
 
 RECORDS_AT_ONCE = 256
@@ -49,9 +50,9 @@ class ScanWriter:
         self.path = Path(path)
         self._overwrite = overwrite
         self._check_free()
-        self._temporary = temporary_name(self.path)
         with storage_errors(self.path, "creating it"):
-            self._output = Hdf5Output(self._temporary, "x")
+            self._temporary = TemporaryFile(self.path)
+            self._output = self._temporary.open()
             self._group = self._output.file.create_group(group.strip("/"))
         self._acquisitions = _RecordTable(self._group, "data", ACQUISITION_DTYPE)
         self._waveforms = _RecordTable(self._group, "waveforms", WAVEFORM_DTYPE)
@@ -135,7 +136,7 @@ class ScanWriter:
                 self._output.close()
                 self._output.check()
                 self._check_free()
-                publish(self._temporary, self.path)
+                publish(self._temporary.path, self.path)
         finally:
             self.abort()
 
@@ -145,7 +146,7 @@ class ScanWriter:
             with storage_errors(self.path, "discarding it"):
                 self._output.close()
         finally:
-            self._temporary.unlink(missing_ok=True)
+            self._temporary.discard()
 
     def _check_free(self) -> None:
         if not self._overwrite and self.path.exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO, RawIOBase
@@ -77,9 +76,9 @@ class Hdf5Output:
     Parameters
     ----------
     path
-        The file.
+        The file, which exists.
     mode
-        `x` creates it, `r+` adds to it.
+        `w` empties it, `r+` adds to it.
 
     Raises
     ------
@@ -87,10 +86,10 @@ class Hdf5Output:
         If it cannot be opened.
     """
 
-    def __init__(self, path: Path, mode: Literal["x", "r+"]) -> None:
-        self._below = _PatientFile(path.open("x+b" if mode == "x" else "r+b", buffering=0))
+    def __init__(self, path: Path, mode: Literal["w", "r+"]) -> None:
+        self._below = _PatientFile(path.open("r+b", buffering=0))
         try:
-            self.file = h5py.File(self._below, "w" if mode == "x" else "r+")
+            self.file = h5py.File(self._below, mode)
         except BaseException:
             self._below.close()
             raise
@@ -169,18 +168,6 @@ class _PatientFile(RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-def temporary_name(path: Path) -> Path:
-    """Give an unused name in the same folder as `path`, so that a rename is enough to publish.
-
-    Raises
-    ------
-    StorageError
-        If `path` is something that the rename must not replace.
-    """
-    refuse_what_is_no_file(path, "creating it")
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
 
 
 @contextmanager

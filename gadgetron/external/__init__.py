@@ -10,21 +10,39 @@ data, image arrays and buckets have the axes of the C++ Gadgetron, fastest first
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gadgetron.external.connection import Connection
-    from gadgetron.external.listening import listen
+    from gadgetron.external.listen import listen
 
 __all__ = ["Connection", "listen"]
 
-_HOMES = {"Connection": "connection", "listen": "listening"}
+_MODULES = ("channel", "connection", "constants", "handlers", "readers", "writers")
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: the types import `constants` from here, and the connection imports the types."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    if name == "Connection":
+        return import_module(f"{__name__}.connection").Connection
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+class _Package(ModuleType):
+    """The package itself. `listen` is the function, although there is a module of that name, too."""
+
+    @property
+    def listen(self) -> Any:
+        return import_module(f"{__name__}.listen").listen
+
+    @listen.setter
+    def listen(self, module: ModuleType) -> None:
+        """Nothing: importing the module sets the name, which is the function's."""
+
+
+sys.modules[__name__].__class__ = _Package

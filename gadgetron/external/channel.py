@@ -80,8 +80,10 @@ class Channel:
 
     def write_together(self, *buffers: Any) -> None:
         """Write buffers with one system call, if the system takes them."""
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        self._stream.write(*pending, *buffers)
+        if self._pending:
+            buffers = (*self._pending, *buffers)
+            self._pending, self._pending_bytes = [], 0
+        self._stream.write(*buffers)
 
     def __enter__(self) -> Self:
         """Gather small writes until the end of the block: those of one item."""

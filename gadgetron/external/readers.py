@@ -22,6 +22,9 @@ from gadgetron.limits import LIMITS, check
 from gadgetron.protocol.arrays import IMAGE_DTYPES
 
 MAX_ITEM_BYTES = LIMITS.max_recon_data_bytes
+ACQUISITION_HEADER_BYTES = ctypes.sizeof(ismrmrd.AcquisitionHeader)
+COORDINATE = np.dtype("<f4")
+SAMPLE = np.dtype("<c8")
 
 Reader = Callable[..., Any]
 
@@ -74,10 +77,18 @@ def _dimensions(source: Source) -> tuple[int, ...]:
 
 def _elements(source: Source, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Read elements into an array of their own, aligned and writable."""
-    n_bytes = (math.prod(shape) if shape else 0) * dtype.itemsize
+    shape = shape or (0,)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if not n_bytes:
+        return np.empty(shape, dtype)
     check("bytes of an array", n_bytes, MAX_ITEM_BYTES)
-    view = getattr(source, "read_view", source.read)(n_bytes)
-    return np.frombuffer(view, dtype).reshape(shape or (0,)).copy()
+    return np.ndarray(shape, dtype, _view(source, n_bytes)).copy()
+
+
+def _view(source: Source, n_bytes: int) -> Any:
+    """Read bytes that are copied at once: what shares memory with the next ones will do."""
+    read_view = getattr(source, "read_view", None)
+    return source.read(n_bytes) if read_view is None else read_view(n_bytes)
 
 
 def read_image_header(source: Source) -> ismrmrd.ImageHeader:
@@ -87,7 +98,7 @@ def read_image_header(source: Source) -> ismrmrd.ImageHeader:
 
 def read_acquisition_header(source: Source) -> ismrmrd.AcquisitionHeader:
     """Read an acquisition header (340 bytes)."""
-    return ismrmrd.AcquisitionHeader.from_buffer_copy(source.read(ctypes.sizeof(ismrmrd.AcquisitionHeader)))
+    return ismrmrd.AcquisitionHeader.from_buffer_copy(_view(source, ACQUISITION_HEADER_BYTES))
 
 
 def read_waveform_header(source: Source) -> ismrmrd.WaveformHeader:
@@ -115,8 +126,8 @@ def read_acquisition(source: Source) -> ismrmrd.Acquisition:
         header.active_channels,
         header.trajectory_dimensions,
     )
-    trajectory = _elements(source, (n_samples, n_dimensions), np.dtype("<f4"))
-    data = _elements(source, (n_channels, n_samples), np.dtype("<c8"))
+    trajectory = _elements(source, (n_samples, n_dimensions), COORDINATE)
+    data = _elements(source, (n_channels, n_samples), SAMPLE)
     return ismrmrd.Acquisition(header, data, trajectory)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ import gadgetron
 from gadgetron._version import __version__
 
 USAGE = "usage: python -m gadgetron PORT MODULE [TARGET]"
+WAIT = "-"
 DEFAULT_TARGET = "handle_connection"
 CONNECT_TIMEOUT_S = 30.0
 LOG_LEVEL_VARIABLE = "GADGETRON_EXTERNAL_LOG_LEVEL"
@@ -29,8 +31,13 @@ EXIT_USAGE = 2
 def main(arguments: Sequence[str]) -> int:
     """Run a module, and give the exit status: 0 if it returned, 1 if it raised, 2 for arguments that make no sense.
 
-    Without arguments say what this is, and end at once: programs probe for it that way.
+    Without arguments say what this is, and end at once: programs probe for it that way. With a lone "-" get ready, and
+    wait on standard input for what to run.
     """
+    if list(arguments) == [WAIT]:
+        arguments = _wait_for_work()
+        if not arguments:
+            return 0
     if not arguments:
         sys.stdout.write(f"Gadgetron {__version__}: foreign modules in Python. {USAGE}\n")
         return 0
@@ -41,6 +48,27 @@ def main(arguments: Sequence[str]) -> int:
     _configure_logging(module)
     offer_legacy_names()
     return _run(int(port), module, target[0] if target else None)
+
+
+def _wait_for_work() -> list[str]:
+    """Import what every module needs; then read arguments, and what belongs into the environment, as a line of JSON.
+
+    Gives no arguments if standard input ends before: nobody needs this process any more.
+    """
+    import gadgetron.external.connection
+    import gadgetron.legacy  # noqa: F401  # so that they are there
+
+    line = sys.stdin.buffer.readline()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, sys.stdin.fileno())
+    os.close(null)
+    if not line.endswith(b"\n"):
+        return []
+    work = json.loads(line)
+    os.environ.update(work["environment"])
+    arguments: list[str] = work["arguments"]
+    sys.argv[1:] = arguments
+    return arguments
 
 
 def offer_legacy_names() -> None:
@@ -57,7 +85,7 @@ def load_target(module_name: str, target_name: str | None) -> Callable[[Any], An
     ----------
     target_name
         A function that takes a connection, or a class with a method `handle` that does. None for `handle_connection`,
-        or the module's only gadget of the old style.
+        or the module's only gadget of the old style, or the only handler that it has registered.
 
     Raises
     ------
@@ -67,7 +95,7 @@ def load_target(module_name: str, target_name: str | None) -> Callable[[Any], An
     module = importlib.import_module(module_name)
     target: Any = getattr(module, target_name or DEFAULT_TARGET, None)
     if target is None and target_name is None:
-        target = _only_gadget(module)
+        target = _only_gadget(module) or _only_registered()
     if inspect.isclass(target) and callable(getattr(target, "handle", None)):
         instance: Any = target()
         handler: Callable[[Any], Any] = instance.handle
@@ -92,26 +120,45 @@ def _only_gadget(module: ModuleType) -> Any:
     return own[0] if len(own) == 1 else None
 
 
+def _only_registered() -> Any:
+    from gadgetron.external.handlers import registered
+
+    return registered[0] if len(registered) == 1 else None
+
+
 def _run(port: int, module: str, target: str | None) -> int:
     from gadgetron.external.channel import Channel
     from gadgetron.external.connection import Connection, describe_failure, is_regular_end
 
+    is_printed = False
     channel = Channel(socket.create_connection(("localhost", port), CONNECT_TIMEOUT_S))
     try:
         # Connected before the import, which may take long: the Gadgetron knows that somebody is there.
         handler = load_target(module, target)
         with Connection(channel) as connection:
-            handler(connection)
+            try:
+                handler(connection)
+            except BaseException as error:
+                if not is_regular_end(error):
+                    _print_stack(error)
+                    is_printed = True
+                raise
     except BaseException as error:  # noqa: BLE001  # the module's: whatever it raises is told, and ends this process
         if is_regular_end(error):
             return 0
+        if not is_printed:
+            _print_stack(error)
         channel.report(describe_failure(error))
-        sys.stdout.flush()
-        traceback.print_exc()
         return EXIT_FAILED
     finally:
         channel.close()
     return 0
+
+
+def _print_stack(error: BaseException) -> None:
+    """Print an exception's traceback before the Gadgetron is told: it may end this process then."""
+    sys.stdout.flush()
+    traceback.print_exception(error)
 
 
 def _configure_logging(module: str) -> None:

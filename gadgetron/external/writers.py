@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gadgetron.external import constants
+from gadgetron.external.readers import COORDINATE, SAMPLE
 
 Writer = Callable[..., Any]
+
+_ACQUISITION_ID = constants.GadgetMessageIdentifier.pack(constants.GADGET_MESSAGE_ISMRMRD_ACQUISITION)
 
 
 class Destination(Protocol):
@@ -74,12 +77,12 @@ def write_byte_string(destination: Destination, byte_string: bytes, type: Struct
 
 def write_acquisition(destination: Destination, acquisition: ismrmrd.Acquisition) -> None:
     """Write an acquisition."""
-    start = constants.GadgetMessageIdentifier.pack(constants.GADGET_MESSAGE_ISMRMRD_ACQUISITION)
-    pieces: list[Any] = [start + bytes(acquisition._head)]
-    if acquisition.traj.size:
-        pieces.append(np.ascontiguousarray(acquisition.traj, "<f4"))
-    if acquisition.data.size:
-        pieces.append(np.ascontiguousarray(acquisition.data, "<c8"))
+    pieces: list[Any] = [_ACQUISITION_ID + bytes(acquisition._head)]
+    trajectory, data = acquisition.traj, acquisition.data
+    if trajectory.size:
+        pieces.append(np.ascontiguousarray(trajectory, COORDINATE))
+    if data.size:
+        pieces.append(np.ascontiguousarray(data, SAMPLE))
     _write_together(destination, pieces)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import site
+import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,12 @@ from gadgetron.property_types import nearest_name, quoted
 PORT_VARIABLE = "GADGETRON_EXTERNAL_PORT"
 MODULE_VARIABLE = "GADGETRON_EXTERNAL_MODULE"
 
+WAIT = "-"  # instead of the port: what to run comes on standard input
+
+QUESTION_S = 20.0
+
+_OUR_RUNNER = (sys.executable, "-m", "gadgetron")
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*", re.ASCII)
 _LOOPBACK = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")
 
@@ -31,11 +36,25 @@ MODULES_FOLDER = _PACKAGE / "examples" / "modules"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a process is started: command line, environment, working folder (None for the server's)."""
+    """How a process is started.
+
+    Attributes
+    ----------
+    arguments
+        Command line.
+    environment
+        All of it.
+    folder
+        In which it runs; None for the server's.
+    ahead
+        Command line, but for what follows its last word, of a process that can be started before it is known which
+        module it is for; empty if there is none. That last word says that the rest is told on standard input.
+    """
 
     arguments: tuple[str, ...]
     environment: dict[str, str]
     folder: Path | None = None
+    ahead: tuple[str, ...] = ()
 
 
 @cache
@@ -130,15 +149,19 @@ def make_launch(execute: ExecuteSpec, port: int, settings: ForeignSettings, defa
     if execute.kind == "python":
         _set_python_variables(environment, language)
     environment |= dict(language.environment)
+    if execute.kind == "python":
+        _append_own_folders(environment, language, execute.name)
     folder = Path(language.working_folder) if language.working_folder else default_folder
-    return Launch(arguments, environment, folder)
+    is_ours = execute.kind == "python" and language.executable is None
+    return Launch(arguments, environment, folder, (*_OUR_RUNNER, WAIT) if is_ours else ())
 
 
 def _interpreter_arguments(execute: ExecuteSpec, port: int, language: LanguageSettings) -> tuple[str, ...]:
     """Give the command lines that the C++ Gadgetron has."""
     target = () if execute.target is None else (execute.target,)
     if execute.kind == "python":
-        return (language.executable or sys.executable, "-m", "gadgetron", str(port), execute.name, *target)
+        _, *runner = _OUR_RUNNER
+        return (language.executable or sys.executable, *runner, str(port), execute.name, *target)
     if execute.kind == "julia":
         start = "import Gadgetron; Gadgetron.External.main()"
         return (language.executable or "julia", "-e", start, str(port), execute.name, *target)
@@ -146,25 +169,45 @@ def _interpreter_arguments(execute: ExecuteSpec, port: int, language: LanguageSe
 
 
 def _set_python_variables(environment: dict[str, str], language: LanguageSettings) -> None:
-    """Let our own interpreter find this package and the shipped modules; let another one find nothing of ours."""
+    """Say what holds for Python; another interpreter finds no package of ours by what is meant for us."""
     environment["PYTHONUNBUFFERED"] = "1"  # what a module prints is in the log when it prints it
     if language.working_folder is None:
         environment["PYTHONSAFEPATH"] = "1"  # gadgets write into the working directory: nothing is imported from there
     if language.executable is not None:
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             environment.pop(name, None)
-        return
-    folders = [] if _is_installed() else [str(_PACKAGE.parent)]
-    inherited = environment.get("PYTHONPATH", "")
-    folders += [str(MODULES_FOLDER), *([inherited] if inherited else [])]
-    environment["PYTHONPATH"] = os.pathsep.join(folders)
+
+
+def _append_own_folders(environment: dict[str, str], language: LanguageSettings, module: str) -> None:
+    """Let the interpreter find what is ours, behind everything else in PYTHONPATH: nothing of ours shadows a module."""
+    folders = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    if module in shipped_modules():
+        folders.append(str(MODULES_FOLDER))
+    if language.executable is None and not _is_installed():
+        folders.append(str(_PACKAGE.parent))
+    if folders:
+        environment["PYTHONPATH"] = os.pathsep.join(folders)
 
 
 @cache
 def _is_installed() -> bool:
-    """Tell whether the interpreter finds this package by itself: then PYTHONPATH need not name its folder."""
-    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
-    return str(_PACKAGE.parent) in folders
+    """Tell whether our interpreter finds this package by itself: then PYTHONPATH need not name its folder.
+
+    It is asked, once, because a package can be installed in many ways: a link to a checkout, for one.
+    """
+    question = "import importlib.util as util; print(util.find_spec('gadgetron').origin)"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-E", "-P", "-c", question],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd="/",
+            timeout=QUESTION_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return os.fsdecode(answer.stdout).strip() == gadgetron.__file__
 
 
 def find_executable_problem(error: OSError, launch: Launch) -> GadgetronError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from time import monotonic
 
 from gadgetron.errors import ConnectionLost, RemoteError, UnexpectedMessageError
 from gadgetron.limits import LIMITS
@@ -31,12 +32,34 @@ class ForeignLink:
         self.stream = stream
         self._readers = readers
         self._done = threading.Event()
-        self.has_ended = False  # nothing more will be read
+        self._ended = threading.Event()
+        self.reads_since: float | None = None  # the reader waits for input since then; None: it does something else
 
     @property
     def is_done(self) -> bool:
         """Whether the module has sent CLOSE: it takes nothing any more."""
         return self._done.is_set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will be read: it has sent CLOSE, or its end, or what it may not."""
+        return self._ended.is_set()
+
+    def wait_for_end(self, timeout_s: float) -> bool:
+        """Wait until nothing more will be read; False after the timeout."""
+        return self._ended.wait(timeout_s)
+
+    def starved_s(self) -> float:
+        """Give for how long the reader has been waiting with nothing to read [s]; 0 while it does something else."""
+        since = self.reads_since
+        if since is None or self.stream.has_input():
+            return 0.0
+        return monotonic() - max(since, self.stream.last_progress)
+
+    def has_unread(self) -> bool:
+        """Whether the module has not read everything that was written; False if that cannot be known."""
+        peer = self.stream.peer_socket()
+        return peer is not None and peer.unread_bytes > 0
 
     # One thread writes
 
@@ -72,10 +95,16 @@ class ForeignLink:
                 batch.clear()
                 put(messages)
 
-        stream.before_wait = hand_over
+        def before_wait() -> None:
+            self.reads_since = None
+            hand_over()
+            self.reads_since = monotonic()
+
+        stream.before_wait = before_wait
         try:
             while True:
                 start = stream.read_frame_start(2)
+                self.reads_since = None
                 if start is None:
                     hand_over()
                     raise ConnectionLost("its end came without CLOSE")
@@ -83,6 +112,7 @@ class ForeignLink:
                 reader = self._readers.get(message_id)
                 if reader is not None:
                     batch.append(reader.read(stream))
+                    self.reads_since = None
                     if len(batch) >= LIMITS.queue_messages:
                         hand_over()
                     continue
@@ -98,8 +128,8 @@ class ForeignLink:
                     f"the module sent {message_name(message_id)}, for which the node has no reader"
                 )
         finally:
-            self.has_ended = True
-            stream.before_wait = None
+            stream.before_wait = self.reads_since = None
+            self._ended.set()
 
     # The end
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gadgetron.configuration.model import ComponentSpec, ExternalSpec
 from gadgetron.foreign.launch import check_external
 from gadgetron.foreign.node import ExternalGadget, ForeignModule
+from gadgetron.properties import undeclared_properties
 
 if TYPE_CHECKING:
     from gadgetron.environment import Environment
@@ -62,7 +63,9 @@ def make_external(spec: ExternalSpec, environment: Environment) -> ExternalGadge
         reader.slot if slot is None else slot: reader() for reader, slot in zip(reader_classes, slots, strict=True)
     }
     module = ForeignModule(spec.action, spec.configuration, readers, tuple(writer() for writer in writer_classes))
-    return ExternalGadget(module, spec.name, environment.foreign, environment.limits)
+    gadget = ExternalGadget(module, spec.name, environment.foreign, environment.limits)
+    undeclared_properties(gadget).update(spec.properties)
+    return gadget
 
 
 def _specs(names: tuple[str, ...]) -> tuple[ComponentSpec, ...]:

@@ -13,21 +13,27 @@ from time import monotonic
 import structlog
 
 from gadgetron.configuration.model import ConnectSpec, ExecuteSpec
-from gadgetron.errors import ConnectionLost, GadgetError, GadgetronError, QueueClosed, describe
+from gadgetron.configuration.parse_v1 import property_document
+from gadgetron.errors import ConnectionLost, GadgetError, GadgetronError, QueueClosed, RemoteError, describe
 from gadgetron.foreign.launch import make_launch
 from gadgetron.foreign.link import ForeignLink
-from gadgetron.foreign.process import ForeignProcess
+from gadgetron.foreign.module_output import without_stacks
+from gadgetron.foreign.process import TICK_S, ForeignProcess
 from gadgetron.foreign.settings import ForeignSettings
 from gadgetron.gadget import CLOSE_NORMAL, Gadget
 from gadgetron.limits import LIMITS, Limits
 from gadgetron.message import MessageBlock, ParametersMessage, matches
 from gadgetron.message_io import GadgetMessageReader, GadgetMessageWriter
 from gadgetron.message_types import MessageType
+from gadgetron.properties import undeclared_properties, undeclared_text
 from gadgetron.protocol.classic_client import connect
 from gadgetron.protocol.descriptor_stream import SocketStream
 
 FOREVER_S = 20.0 * 24 * 3600  # what poll can wait for at most is 24 days
 VERDICT_S = 0.7  # for the process to end after its connection has: then the reason is known
+LOOK_S = 1.0  # without progress, before it is looked for what the module has not read
+GRACE_S = 0.1  # after a failure, for the process to end by itself
+GRACE_REPORTED_S = 2.0  # if it has reported the failure
 CONNECT_PAUSE_S = 0.25
 MAX_CONNECT_PAUSE_S = 2.0
 BUSY_FRACTION = 0.01  # a process that uses less processor time than this is not working
@@ -77,6 +83,8 @@ class ExternalGadget(Gadget):
     Threads: the gadget's own writes to the module; one reads from it; one watches the process, if we have started it.
     """
 
+    accepts_any_property = True
+
     def __init__(
         self, module: ForeignModule, name: str, settings: ForeignSettings | None = None, limits: Limits = LIMITS
     ) -> None:
@@ -84,6 +92,7 @@ class ExternalGadget(Gadget):
         self.module = module
         self._settings = settings or ForeignSettings()
         self._limits = limits
+        self._timeout_s: float | None = None
         self._listener: socket.socket | None = None
         self._process: ForeignProcess | None = None
         self._link: ForeignLink | None = None
@@ -91,10 +100,13 @@ class ExternalGadget(Gadget):
         self._wake_fd = -1
         self._state_lock = threading.Lock()  # guards the link, the wake descriptor and the flags below
         self._is_aborted = False
+        self._is_over = threading.Event()  # set with the flag
         self._has_failed = False
+        self._has_reported = False  # an error: then it is ending, and says more in its output
         self._n_discarded = 0
         self._waits_since: float | None = None  # the module is expected to take or send something since then
         self._idle: tuple[float, float] | None = None  # since when nothing happens, and the processor time then
+        self._looked_at, self._has_unread = 0.0, False
 
     # The gadget's thread
 
@@ -116,11 +128,12 @@ class ExternalGadget(Gadget):
     def _start(self, execute: ExecuteSpec) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         port = self._listener.getsockname()[1]
+        self._timeout_s = self._settings.language(execute.kind).timeout_s
         launch = make_launch(execute, port, self._settings, self.controller.working_directory)
         self._process = ForeignProcess(
             launch,
             self.name,
-            on_exit=self._wake,
+            on_exit=self._watch_connection,
             on_flood=self._tell_flood,
             on_tick=self._check_silence,
             session_name=self.session_name,
@@ -141,7 +154,15 @@ class ExternalGadget(Gadget):
             target=self._receive, args=(link,), name=f"{self.session_name}/{self.name}-reader", daemon=True
         )
         self._reader.start()
-        self._write(link, lambda: link.send_start(self.module.configuration, parameters.data))
+        configuration = self._configuration()
+        self._write(link, lambda: link.send_start(configuration, parameters.data))
+
+    def _configuration(self) -> bytes:
+        """Give what the module gets first: as it is written, or the properties of a PythonGadget as they are now."""
+        names = undeclared_properties(self)
+        if not names:
+            return self.module.configuration
+        return property_document((name, undeclared_text(self, name) or "") for name in names)
 
     def process_many(self, messages: Sequence[MessageBlock]) -> None:
         """Send what writers accept to the module, and pass on the rest."""
@@ -195,7 +216,7 @@ class ExternalGadget(Gadget):
         """Tell the module that this was all, and wait for what it still has; or, after a failure, end it."""
         link = self._link
         if flags != CLOSE_NORMAL or link is None:
-            self._end(grace_s=0.1)
+            self._end(GRACE_REPORTED_S if self._has_reported else GRACE_S)
             return
         if not link.is_done:
             self._write(link, link.send_close)
@@ -310,7 +331,8 @@ class ExternalGadget(Gadget):
         except ConnectionLost as error:
             self._fail(self._lost(error))
         except BaseException as error:  # noqa: BLE001  # a configured reader may raise anything; it ends this session only
-            self._fail(describe_plainly(error), error)
+            self._has_reported = isinstance(error, RemoteError)
+            self._fail(self._reason(describe_plainly(error)), error)
 
     def _put_received(self, messages: list[MessageBlock]) -> None:
         self.messages_out += len(messages)
@@ -324,7 +346,8 @@ class ExternalGadget(Gadget):
         return self._reason(f"the module {process.status_text()} before it was done")
 
     def _reason(self, text: str) -> str:
-        lines = self._process.last_lines[-N_TOLD_LINES:] if self._process is not None else []
+        lines = without_stacks(self._process.last_lines) if self._process is not None else []
+        lines = [line for line in lines if not text.endswith(f": {line}")][-N_TOLD_LINES:]
         return f"{text}; its last lines: {' | '.join(lines)}" if lines else text
 
     def _fail(self, text: str, cause: BaseException | None = None) -> None:
@@ -346,6 +369,7 @@ class ExternalGadget(Gadget):
         return dropped
 
     def _hang_up(self) -> None:
+        self._is_over.set()
         with self._state_lock:
             self._is_aborted = True
             if self._link is not None:
@@ -359,6 +383,23 @@ class ExternalGadget(Gadget):
 
     # The watching thread
 
+    def _watch_connection(self) -> None:
+        """When the process has ended: its connection has to end, too, unless somebody else goes on with it.
+
+        A child that has left the process group may hold the socket, and nobody else would ever notice.
+        """
+        self._wake()
+        while not self._is_over.is_set():
+            link, process = self._link, self._process
+            if link is None or process is None:  # not accepted yet
+                self._is_over.wait(TICK_S)
+                continue
+            if link.wait_for_end(TICK_S):
+                return
+            if link.starved_s() >= VERDICT_S:
+                self._fail(self._reason(f"the module {process.status_text()} before it was done"))
+                return
+
     def _tell_flood(self) -> None:
         text = self._reason("the module writes more output than is logged")
         try:
@@ -367,13 +408,26 @@ class ExternalGadget(Gadget):
             self.log.debug("module.flood_not_told")
 
     def _check_silence(self) -> None:
-        """Fail a module that is waited for, and neither takes nor sends anything nor uses the processor."""
+        """Fail a module that is waited for, and neither takes nor sends anything nor uses the processor.
+
+        It is waited for when it has been sent everything, when what is written to it finds no room, and when what has
+        been written has not been read; but not while it is us who do not take what it sends, because the chain is slow.
+        """
         link, process, waits_since = self._link, self._process, self._waits_since
-        if link is None or link.has_ended or process is None or waits_since is None:
+        reads_since = link.reads_since if link is not None and not link.has_ended else None
+        if link is None or reads_since is None or process is None:
             self._idle = None
             return
         now, limit_s = monotonic(), self._limits.external_silence_s
-        since = max(link.stream.last_progress, waits_since)
+        since = max(link.stream.last_progress, reads_since, waits_since or 0.0)
+        if waits_since is None and not (now - since >= min(LOOK_S, limit_s / 4) and self._leaves_unread(link, now)):
+            self._idle = None
+            return
+        if self._timeout_s is not None and now - since >= self._timeout_s:
+            self._fail(
+                self._reason(f"the module has taken and sent nothing for {now - since:.1f} s, as long as allowed")
+            )
+            return
         if self._idle is not None and since > self._idle[0]:
             self._idle = None
         if self._idle is None:
@@ -389,6 +443,12 @@ class ExternalGadget(Gadget):
             self._idle = now, cpu_s
             return
         self._fail(self._reason(f"the module is silent: it has done nothing for {silent_s:.1f} s"))
+
+    def _leaves_unread(self, link: ForeignLink, now: float) -> bool:
+        """Tell whether the module has not read everything, a moment ago: a table of all sockets is read for it."""
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at, self._has_unread = now, link.has_unread()
+        return self._has_unread
 
 
 def describe_plainly(error: BaseException) -> str:

@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 
 import structlog
 
-from gadgetron.foreign.launch import Launch, find_executable_problem
-from gadgetron.limits import KIB, LIMITS, Limits
+from gadgetron.foreign.adoption import adopts_orphans
+from gadgetron.foreign.launch import Launch
+from gadgetron.foreign.module_output import ModuleOutput
+from gadgetron.foreign.spares import SPARES, end_process
+from gadgetron.foreign.warden import WARDEN
+from gadgetron.limits import LIMITS, Limits
 
 TICK_S = 0.2
-READ_BYTES = 64 * KIB
-MAX_LINE_CHARACTERS = 1000
-N_LAST_LINES = 8
-LOGGED_LINES_PER_S = 100.0
-BURST_LINES = 500.0
-FLOOD_WINDOW_S = 10.0
 LEFTOVER_S = 0.5  # for output that is still in the pipe when the process has ended
+ADOPTION_S = 1.0  # for a killed group to be gone
+ADOPTION_PAUSE_S = 0.005
 
 log = structlog.get_logger()
 
@@ -33,7 +31,8 @@ class ForeignProcess:
     """A child process in a session of its own, and the thread that watches it.
 
     When the process ends, whatever it has started and left in its process group is killed, and it is waited for: no
-    zombie, no orphan.
+    zombie, no orphan. If this process is killed, the warden kills the group. A child that leaves the group, with
+    `setsid`, is left alone.
 
     Parameters
     ----------
@@ -42,7 +41,7 @@ class ForeignProcess:
     name
         For the log.
     on_exit
-        Called once in the watching thread when the process has ended and has been waited for.
+        Called once in the watching thread when the process has ended and has been waited for. `stop` waits for it, too.
     on_flood
         Called once in the watching thread when it writes so much that it is no longer logged.
     on_tick
@@ -65,35 +64,20 @@ class ForeignProcess:
         self._limits = limits
         self._on_exit, self._on_flood, self._on_tick = on_exit, on_flood, on_tick
         self._exited = threading.Event()
-        self._lines_lock = threading.Lock()  # guards the last lines
-        self._last_lines: deque[str] = deque(maxlen=N_LAST_LINES)
-        self._partial = b""
-        self._tokens = BURST_LINES
-        self._tokens_at = monotonic()
-        self._n_not_logged = 0
-        self._flood: deque[tuple[float, int]] = deque()
-        self._flood_bytes = 0
-        self._has_flooded = False
         self.was_stopped = False
         self._signal_lock = threading.Lock()  # nobody signals a number that may be another process's by now
+        self._launch = launch
+        self._process = SPARES.start(launch)
         try:
-            self._process = subprocess.Popen(
-                launch.arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=launch.environment,
-                cwd=launch.folder,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise find_executable_problem(error, launch) from error
-        if self._process.stdout is None:
-            raise RuntimeError("a process without a pipe for its output")
-        self._output = self._process.stdout
-        self._process_fd = os.pidfd_open(self._process.pid)
-        self._thread = threading.Thread(target=self._watch, name=f"{session_name}/{name}-watch", daemon=True)
-        self._thread.start()
+            if self._process.stdout is None:
+                raise RuntimeError("a process without a pipe for its output")
+            self._output = ModuleOutput(self._process.stdout, name, session_name, limits)
+            self._process_fd = os.pidfd_open(self._process.pid)
+            self._thread = threading.Thread(target=self._watch, name=f"{session_name}/{name}-watch", daemon=True)
+            self._thread.start()
+        except BaseException:  # no descriptor or no thread is left
+            end_process(self._process)
+            raise
         log.info("module.started", module=name, pid=self.pid)
 
     @property
@@ -103,9 +87,8 @@ class ForeignProcess:
 
     @property
     def last_lines(self) -> list[str]:
-        """The last lines that it wrote."""
-        with self._lines_lock:
-            return list(self._last_lines)
+        """The last lines that it has written."""
+        return self._output.last_lines()
 
     @property
     def has_exited(self) -> bool:
@@ -136,7 +119,11 @@ class ForeignProcess:
 
     def cpu_s(self) -> float:
         """Give the processor time that it and the others of its process group have used so far [s]."""
-        ticks = 0
+        ticks = sum(sum(map(int, fields[11:15])) for _, fields in self._members())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _members(self) -> Iterator[tuple[int, list[str]]]:
+        """Give the process ids of its group, zombies included, with what /proc/PID/stat has from the state on."""
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal():
                 continue
@@ -145,8 +132,7 @@ class ForeignProcess:
             except OSError:  # it has ended in the meantime
                 continue
             if int(fields[2]) == self.pid:
-                ticks += sum(map(int, fields[11:15]))
-        return ticks / os.sysconf("SC_CLK_TCK")
+                yield int(entry.name), fields
 
     def stop(self, grace_s: float, kill_after_s: float) -> None:
         """End it: give it a moment to end by itself, ask it to, make it; wait until it is gone. Idempotent."""
@@ -173,81 +159,55 @@ class ForeignProcess:
         poll = select.poll()
         poll.register(self._process_fd, select.POLLIN)
         poll.register(self._output, select.POLLIN)
-        is_open = True
+        was_open, was_told = True, False
         while True:
             ready = {fd for fd, _ in poll.poll(int(TICK_S * 1000))}
-            if is_open and self._output.fileno() in ready:
-                is_open = self._read_output()
-                if not is_open:
-                    poll.unregister(self._output)
+            if self._output.fileno() in ready:
+                self._output.read()
+            if was_open and not self._output.is_open:
+                poll.unregister(self._output)
+                was_open = False
+            if self._output.has_flooded and not was_told:
+                was_told = True
+                self._on_flood()
             if self._process_fd in ready:
                 break
+            self._output.log_if_quiet()
             self._on_tick()
-        self._reap(is_open)
+        self._reap()
         self._on_exit()
+        SPARES.prepare(self._launch)
 
-    def _reap(self, is_open: bool) -> None:
+    def _reap(self) -> None:
         """Kill what the process has left of its group, while its number is still its own; take its last output."""
         with self._signal_lock:
             try:
                 os.killpg(self.pid, signal.SIGKILL)
             except ProcessLookupError:
                 log.debug("module.left_nothing", module=self._name)
+            WARDEN.forget(self.pid)
+            if adopts_orphans():
+                self._wait_for_adopted()
             self._process.wait()
             # What it wrote last says why it ended: it must be known when that is told.
-            deadline = monotonic() + LEFTOVER_S
-            poll = select.poll()
-            poll.register(self._output, select.POLLIN)
-            while is_open and poll.poll(max(0, int((deadline - monotonic()) * 1000))):
-                is_open = self._read_output()
-            if self._partial:
-                self._take_line(self._partial)
-            self._output.close()
+            self._output.read_rest(LEFTOVER_S)
             os.close(self._process_fd)
             self._exited.set()
-        if self._n_not_logged:
-            log.warning("module.output_not_logged", n_lines=self._n_not_logged)
+        self._output.close()
+        WARDEN.release()
         log.info("module.ended", status=self.status, pid=self.pid)
 
-    def _read_output(self) -> bool:
-        """Take what is in the pipe; False at its end."""
-        data = os.read(self._output.fileno(), READ_BYTES)
-        if not data:
-            return False
-        self._check_flood(len(data))
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
-            self._take_line(line)
-        if len(self._partial) > READ_BYTES:
-            self._take_line(self._partial)
-            self._partial = b""
-        return True
+    def _wait_for_adopted(self) -> None:
+        """Wait for those of the group that are our children now, because who started them has ended.
 
-    def _take_line(self, line: bytes) -> None:
-        text = line[: 4 * MAX_LINE_CHARACTERS].decode("utf-8", errors="replace").rstrip()[:MAX_LINE_CHARACTERS]
-        if not text:
-            return
-        with self._lines_lock:
-            self._last_lines.append(text)
-        now = monotonic()
-        self._tokens = min(BURST_LINES, self._tokens + (now - self._tokens_at) * LOGGED_LINES_PER_S)
-        self._tokens_at = now
-        if self._tokens < 1 or self._has_flooded:
-            self._n_not_logged += 1
-            return
-        self._tokens -= 1
-        log.info("module.output", line=text)
-
-    def _check_flood(self, n_bytes: int) -> None:
-        if self._has_flooded:
-            return
-        now = monotonic()
-        self._flood.append((now, n_bytes))
-        self._flood_bytes += n_bytes
-        while self._flood and now - self._flood[0][0] > FLOOD_WINDOW_S:
-            self._flood_bytes -= self._flood.popleft()[1]
-        if self._flood_bytes > self._limits.max_module_output_bytes:
-            self._has_flooded = True
-            self._flood.clear()
-            log.warning("module.floods", module=self._name, n_bytes=self._flood_bytes)
-            self._on_flood()
+        The process itself is a zombie meanwhile: nobody else's group can have its number.
+        """
+        deadline = monotonic() + ADOPTION_S
+        while True:
+            others = [(pid, int(fields[1])) for pid, fields in self._members() if pid != self.pid]
+            for pid, parent in others:
+                if parent == os.getpid():
+                    os.waitpid(pid, os.WNOHANG)
+            if not others or monotonic() >= deadline:
+                return
+            threading.Event().wait(ADOPTION_PAUSE_S)

@@ -20,11 +20,14 @@ class LanguageSettings:
         Folder in which modules run; None for the server's working directory.
     environment
         (name, value) of variables that are set for them.
+    timeout_s
+        For how long a module may be waited for without taking or sending anything, even if it works [s]; None for ever.
     """
 
     executable: str | None = None
     working_folder: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from gadgetron.configuration.validate import ValidationReport
 from gadgetron.preflight.calibration import check_calibration
 from gadgetron.preflight.chain import Chain
 from gadgetron.preflight.echo_planar import check_echo_planar
+from gadgetron.preflight.images import check_images
 from gadgetron.preflight.noise import check_noise
 from gadgetron.preflight.placement import check_placement
 from gadgetron.preflight.readouts import check_readouts
@@ -37,6 +38,6 @@ def check_scan(chain: Chain, scan: Scan) -> ValidationReport:
         what is good to know.
     """
     report = ValidationReport()
-    for check in CHECKS:
+    for check in (check_images,) if scan.n_images else CHECKS:
         check(chain, scan, report)
     return report

@@ -50,6 +50,8 @@ class Scan:
         How many there are in all; `heads` may have fewer.
     summaries
         Of the first imaging readouts.
+    n_images
+        How many images there are instead of readouts.
     n_not_finite, n_silent
         How many of these have samples that are not finite, and how many are all zero.
     n_noise_sampled, n_noise_silent
@@ -61,6 +63,7 @@ class Scan:
     n_readouts: int
     n_waveforms: int
     summaries: list[ScanSummary] = field(default_factory=list)
+    n_images: int = 0
     n_not_finite: int = 0
     n_silent: int = 0
     n_noise_sampled: int = 0
@@ -123,7 +126,7 @@ def load_scan(path: str | Path, group: str = "dataset") -> Scan:
     with ScanFile(path, group) as file:
         header = parse_ismrmrd_header(file.header_xml)
         heads = file.readout_headers(MAX_HEADERS)
-        scan = Scan(header, heads, file.n_acquisitions, file.n_waveforms)
+        scan = Scan(header, heads, file.n_acquisitions, file.n_waveforms, n_images=file.n_images)
         _sample(scan, file)
     return scan
 

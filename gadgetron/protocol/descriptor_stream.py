@@ -13,8 +13,10 @@ from time import monotonic
 from gadgetron.errors import ConnectionLost, PeerTimeout, QueueClosed, StorageError
 from gadgetron.limits import LIMITS, Limits
 from gadgetron.protocol.byte_stream import ByteStream
+from gadgetron.protocol.peer_socket import PeerSocket, find_peer
 
 DISCARD_BYTES = 64 * 1024
+LOOK_S = 1.0  # between two looks for a peer that has sent its end
 
 
 class _Waker:
@@ -90,6 +92,12 @@ class DescriptorStream(ByteStream):
             return "the peer sent nothing within the time allowed"
         return "the peer did not complete a message within the time allowed"
 
+    def has_input(self) -> bool:
+        """Tell whether something can be read at once; its end counts. While the stream is open."""
+        poll = select.poll()
+        poll.register(self._input_fd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def wait_for_wake(self, timeout_s: float) -> None:
         """Wait without reading, until `wake` or the timeout, whatever the peer does."""
         poll = select.poll()
@@ -97,14 +105,27 @@ class DescriptorStream(ByteStream):
         poll.poll(int(timeout_s * 1000) + 1)
 
     def wait_for_hang_up(self, timeout_s: float) -> bool:
-        """Wait without reading; True if the peer has gone for good (a reset, not a half-close)."""
+        """Wait without reading; True if the peer has gone for good (a reset, not a half-close).
+
+        A peer on this computer that has closed its end has gone `limits.gone_client_s` later.
+        """
+        deadline = monotonic() + timeout_s
         poll = select.poll()
         poll.register(self._waker.fileno(), select.POLLIN)
         # Of a pair of pipes the output counts: that nothing more can be read is no more than the end of the input.
         if self._output_fd >= 0:
             poll.register(self._output_fd, 0)
-        events = dict(poll.poll(int(timeout_s * 1000) + 1))
-        return bool(events.get(self._output_fd, 0) & (select.POLLERR | select.POLLHUP))
+        while True:
+            remaining_s = deadline - monotonic()
+            events = dict(poll.poll(max(0, int(min(remaining_s, LOOK_S) * 1000) + 1)))
+            if events.get(self._output_fd, 0) & (select.POLLERR | select.POLLHUP) or self._has_gone():
+                return True
+            if events or remaining_s <= LOOK_S:
+                return False
+
+    def _has_gone(self) -> bool:
+        """Tell whether the peer closed its end a while ago, as far as that can be known."""
+        return False
 
     def _send(self, views: list[memoryview]) -> int:
         while True:
@@ -172,6 +193,7 @@ class SocketStream(DescriptorStream):
     def __init__(self, connection: socket.socket, limits: Limits = LIMITS) -> None:
         connection.setblocking(False)
         self._socket = connection
+        self._gone_since: float | None = None
         super().__init__(connection.fileno(), connection.fileno(), limits)
 
     def _receive(self, view: memoryview) -> int:
@@ -179,6 +201,20 @@ class SocketStream(DescriptorStream):
 
     def _send_now(self, views: list[memoryview]) -> int:
         return self._socket.sendmsg(views)
+
+    def peer_socket(self) -> PeerSocket | None:
+        """Give what the kernel knows of the other end, if that is on this computer. While the stream is open."""
+        return find_peer(self._socket)
+
+    def _has_gone(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLRDHUP)
+        peer = self.peer_socket() if poll.poll(0) else None
+        if peer is None or peer.is_held:
+            return False
+        if self._gone_since is None:
+            self._gone_since = monotonic()
+        return monotonic() - self._gone_since >= self.limits.gone_client_s
 
     def close_write(self) -> None:
         """Half-close: the peer sees the end after everything that was written."""

@@ -1,7 +1,7 @@
 /* Coil maps, pixel by pixel: what `_numpy_maps` in coil_maps.py computes, several times faster.
 
-   A few rows of a strip of at most 64 pixels are worked on at a time, so that everything stays in the cache. Real and
-   imaginary parts are apart, and neighbouring pixels side by side, for vector instructions. Products are summed over
+   A few rows of a strip of at most 64 pixels are worked on at a time, so that everything stays in the cache. Samples
+   are copied before maps are written over them, which may so be where the images are. Real and imaginary parts are apart, and neighbouring pixels side by side, for vector instructions. Products are summed over
    neighbouring rows first; what several output rows have in common is summed once. Nothing is ever subtracted from a
    sum, or dark pixels beside bright ones would get the bright ones' rounding errors. */
 
@@ -32,8 +32,11 @@ typedef struct {
     size width_z, width_y, width_x; /* of the neighbourhood, odd */
     size iterations;
     size strip, row;        /* pixels of a strip; and with their neighbours: multiples of LANES */
+    size whole;             /* pixels of all strips of a row, with neighbours: a multiple of LANES */
     size group, n_rows;     /* output rows; and with their neighbours */
-    float *samples;         /* (n_rows, width_z, coils, 2, row): a ring */
+    size n_first;           /* rows that are neighbours of the last ones, when maps are in their place */
+    float *first;           /* (n_first, coils, 2, whole): samples of these rows */
+    float *samples;         /* (n_rows, width_z, coils, 2, whole): a ring */
     const float **rows;     /* (n_rows, width_z): where each of them is in the ring now */
     float *lines;           /* (group, COILS_AT_ONCE, 2, row + LANES): summed over rows */
     float *sums;            /* (group, coils, 2, strip): images summed over the neighbourhood */
@@ -61,15 +64,15 @@ INLINE void take_apart(const float *source, float *real, float *imaginary, size 
     }
 }
 
-/* Fetch a strip of a row, with its neighbours, of all coils. Beyond the border is what is at the opposite one. */
-INLINE void fetch(const Work *work, float *target, size z, size y, size first_x) {
+/* Fetch a row of all coils, with neighbours at either end. Beyond the border is what is at the opposite one. */
+INLINE void fetch(const Work *work, float *target, size z, size y) {
     const size pixels = work->n_z * work->n_y * work->n_x;
     const float *source = work->images + 2 * (wrapped(z, work->n_z) * work->n_y + wrapped(y, work->n_y)) * work->n_x;
-    for (size coil = 0; coil < work->n_coils; coil++, source += 2 * pixels, target += 2 * work->row) {
-        size x = wrapped(first_x - work->width_x / 2, work->n_x);
-        for (size i = 0; i < work->row; x = 0) {
-            const size n = work->row - i < work->n_x - x ? work->row - i : work->n_x - x;
-            take_apart(source + 2 * x, target + i, target + work->row + i, n);
+    for (size coil = 0; coil < work->n_coils; coil++, source += 2 * pixels, target += 2 * work->whole) {
+        size x = wrapped(-(work->width_x / 2), work->n_x);
+        for (size i = 0; i < work->whole; x = 0) {
+            const size n = work->whole - i < work->n_x - x ? work->whole - i : work->n_x - x;
+            take_apart(source + 2 * x, target + i, target + work->whole + i, n);
             i += n;
         }
     }
@@ -94,12 +97,13 @@ INLINE void sum_neighbours(const float *line, float *out, size strip, size width
 
 /* Add conj(coil at a) * (n coils from b on) of the rows from first to last - 1; a and b are offsets into rows. */
 INLINE void add_products(const Work *work, Products *to, size first, size last, size a, size b, size n) {
-    const size row = work->row;
+    const size whole = work->whole;
     for (size i = first * work->width_z; i < last * work->width_z; i++) {
         const float *samples = work->rows[i];
-        const lanes a_real = load(samples + a), a_imaginary = load(samples + a + row);
+        const lanes a_real = load(samples + a), a_imaginary = load(samples + a + whole);
         for (size k = 0; k < n; k++) {
-            const lanes b_real = load(samples + b + 2 * k * row), b_imaginary = load(samples + b + (2 * k + 1) * row);
+            const lanes b_real = load(samples + b + 2 * k * whole);
+            const lanes b_imaginary = load(samples + b + (2 * k + 1) * whole);
             to->real[k] += a_real * b_real;
             to->real[k] += a_imaginary * b_imaginary;
             to->imaginary[k] += a_real * b_imaginary;
@@ -115,12 +119,13 @@ INLINE void put_products(float *line, size length, const Products *common, const
     }
 }
 
-/* Sum conj(coil i) * (coils j to j + n - 1) over the neighbourhoods of a strip, into out (group, n, 2, strip). */
-INLINE void covariance_of(const Work *work, size i, size j, size n, float *out, size out_stride) {
+/* Sum conj(coil i) * (coils j to j + n - 1) over the neighbourhoods of the strip that begins at first_x, into out
+   (group, n, 2, strip). */
+INLINE void covariance_of(const Work *work, size first_x, size i, size j, size n, float *out, size out_stride) {
     const size row = work->row, length = row + LANES, stride = COILS_AT_ONCE * 2 * length;
     const size group = work->group, width = work->width_y;
     for (size x = 0; x < row; x += LANES) {
-        const size a = 2 * i * row + x, b = 2 * j * row + x;
+        const size a = 2 * i * work->whole + first_x + x, b = 2 * j * work->whole + first_x + x;
         float *line = work->lines + x;
         Products common = {0}, above = {0}, below = {0};
         add_products(work, &common, group - 1, width, a, b, n);
@@ -144,16 +149,16 @@ INLINE void covariance_of(const Work *work, size i, size j, size n, float *out, 
                            work->width_x);
 }
 
-/* Sum a coil over the neighbourhoods of a strip. */
-INLINE void sums_of(const Work *work, size coil) {
-    const size row = work->row;
+/* Sum a coil over the neighbourhoods of the strip that begins at first_x. */
+INLINE void sums_of(const Work *work, size first_x, size coil) {
     for (size m = 0; m < work->group; m++)
         for (size part = 2 * coil; part < 2 * coil + 2; part++) {
-            for (size x = part * row; x < (part + 1) * row; x += LANES) {
+            for (size x = 0; x < work->row; x += LANES) {
+                const size at = part * work->whole + first_x + x;
                 lanes total = (lanes){0};
                 for (size i = m * work->width_z; i < (m + work->width_y) * work->width_z; i++)
-                    total += load(work->rows[i] + x);
-                store(work->lines + x - part * row, total);
+                    total += load(work->rows[i] + at);
+                store(work->lines + x, total);
             }
             sum_neighbours(work->lines, work->sums + (2 * m * work->n_coils + part) * work->strip, work->strip,
                            work->width_x);
@@ -241,9 +246,9 @@ INLINE void maps_of_strip(const Work *work, size z, size y, size x) {
     for (size i = 0; i < n_coils; i++) {
         size j = i;
         for (; j + COILS_AT_ONCE <= n_coils; j += COILS_AT_ONCE, out += COILS_AT_ONCE * 2 * strip)
-            covariance_of(work, i, j, COILS_AT_ONCE, out, covariance_stride);
-        for (; j < n_coils; j++, out += 2 * strip) covariance_of(work, i, j, 1, out, covariance_stride);
-        sums_of(work, i);
+            covariance_of(work, x, i, j, COILS_AT_ONCE, out, covariance_stride);
+        for (; j < n_coils; j++, out += 2 * strip) covariance_of(work, x, i, j, 1, out, covariance_stride);
+        sums_of(work, x, i);
     }
     for (size m = 0; m < least(work->group, work->n_y - y); m++)
         for (size k = 0; k < least(strip, work->n_x - x); k += LANES)
@@ -251,22 +256,32 @@ INLINE void maps_of_strip(const Work *work, size z, size y, size x) {
                     work->maps + 2 * ((z * work->n_y + y + m) * work->n_x + x + k), least(LANES, work->n_x - x - k));
 }
 
+/* Have row y and its neighbours along z in their place of the ring. Rows beyond the last are the first ones again. */
+INLINE void have_row(const Work *work, size place, size z, size y) {
+    const size row_size = work->n_coils * 2 * work->whole;
+    for (size k = 0; k < work->width_z; k++) {
+        float *samples = work->samples + (place * work->width_z + k) * row_size;
+        if (y >= work->n_y && y - work->n_y < work->n_first)
+            memcpy(samples, work->first + (y - work->n_y) * row_size, row_size * sizeof *samples);
+        else
+            fetch(work, samples, z + k - work->width_z / 2, y);
+    }
+}
+
 INLINE void estimate(const Work *work) {
-    const size row_size = work->n_coils * 2 * work->row;
-    for (size z = 0; z < work->n_z; z++)
-        for (size x = 0; x < work->n_x; x += work->strip)
-            for (size y = 0; y < work->n_y; y += work->group) {
-                for (size i = 0; i < work->n_rows; i++) {
-                    const size place = (y + i) % work->n_rows * work->width_z;
-                    for (size k = 0; k < work->width_z; k++) {
-                        float *samples = work->samples + (place + k) * row_size;
-                        work->rows[i * work->width_z + k] = samples;
-                        if (y == 0 || i >= work->width_y - 1) /* the others are there already */
-                            fetch(work, samples, z + k - work->width_z / 2, y + i - work->width_y / 2, x);
-                    }
-                }
-                maps_of_strip(work, z, y, x);
+    const size row_size = work->n_coils * 2 * work->whole, half = work->width_y / 2;
+    for (size z = 0; z < work->n_z; z++) {
+        for (size y = 0; y < work->n_first; y++) fetch(work, work->first + y * row_size, z, y);
+        for (size y = 0; y < work->n_y; y += work->group) {
+            for (size i = 0; i < work->n_rows; i++) {
+                const size place = (y + i) % work->n_rows;
+                if (y == 0 || i >= work->width_y - 1) have_row(work, place, z, y + i - half); /* the others are there */
+                for (size k = 0; k < work->width_z; k++)
+                    work->rows[i * work->width_z + k] = work->samples + (place * work->width_z + k) * row_size;
             }
+            for (size x = 0; x < work->n_x; x += work->strip) maps_of_strip(work, z, y, x);
+        }
+    }
 }
 
 #if defined(__x86_64__)
@@ -292,13 +307,17 @@ static int run_with_memory(Work *work) {
     const size n_strips = (work->n_x + MAX_STRIP - 1) / MAX_STRIP, n_coils = work->n_coils;
     work->strip = rounded_up((work->n_x + n_strips - 1) / n_strips, LANES);
     work->row = rounded_up(work->strip + work->width_x - 1, LANES);
+    work->whole = rounded_up(n_strips * work->strip + work->width_x - 1, LANES);
     work->group = least(MAX_GROUP, work->width_y);
     work->n_rows = work->width_y + work->group - 1;
+    const int is_in_place = work->maps == work->images;
+    work->n_first = is_in_place ? work->width_y / 2 + work->group - 1 : 0;
     const size n_slots = work->n_rows * work->width_z;
     const size parts[] = {
         2 * n_coils * LANES,                                   /* vector */
         2 * n_coils * LANES,                                   /* product */
-        n_slots * n_coils * 2 * work->row,                     /* samples */
+        n_slots * n_coils * 2 * work->whole,                   /* samples */
+        work->n_first * n_coils * 2 * work->whole,             /* first */
         work->group * COILS_AT_ONCE * 2 * (work->row + LANES), /* lines */
         work->group * n_coils * 2 * work->strip,               /* sums */
         work->group * n_coils * (n_coils + 1) * work->strip,   /* covariance */
@@ -314,9 +333,10 @@ static int run_with_memory(Work *work) {
         work->vector = (lanes *)starts[0];
         work->product = (lanes *)starts[1];
         work->samples = starts[2];
-        work->lines = starts[3];
-        work->sums = starts[4];
-        work->covariance = starts[5];
+        work->first = starts[3];
+        work->lines = starts[4];
+        work->sums = starts[5];
+        work->covariance = starts[6];
         run(work);
     }
     const int result = memory != NULL && work->rows != NULL ? 0 : -1;
@@ -345,6 +365,10 @@ static PyObject *estimate_buffers(const Py_buffer *images, const Py_buffer *maps
     work->n_z = images->shape[1];
     work->n_y = images->shape[2];
     work->n_x = images->shape[3];
+    if (work->maps == work->images && (work->width_z > 1 || work->n_y < work->width_y + MAX_GROUP)) {
+        PyErr_SetString(PyExc_ValueError, "maps in the place of images: neither neighbours along z nor so few rows");
+        return NULL;
+    }
     int result = 0;
     if (images->len > 0) {
         Py_BEGIN_ALLOW_THREADS
@@ -377,7 +401,8 @@ static PyObject *estimate_maps(PyObject *module, PyObject *arguments) {
 static PyMethodDef functions[] = {
     {"estimate_maps", estimate_maps, METH_VARARGS,
      "estimate_maps(images, maps, widths, iterations)\n--\n\n"
-     "Estimate coil maps of images, both (coils, z, y, x), complex64, C-ordered, apart from each other."},
+     "Estimate coil maps of images, both (coils, z, y, x), complex64, C-ordered: apart from each other, or the same\n"
+     "memory where neighbourhoods are flat and there are some rows more than in one."},
     {NULL, NULL, 0, NULL},
 };
 

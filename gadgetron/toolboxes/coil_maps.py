@@ -24,6 +24,7 @@ else:
 __all__ = ["IS_COMPILED", "coil_map_inati", "coil_map_inati_iterative"]
 
 POWER_ITERATIONS = 3
+IN_PLACE_ROWS = 4  # more than a neighbourhood has: maps can then take the place of flat images one after another
 BLOCK = (4, 16, 256)  # pixels along z, y, x that are worked on at a time: stays in the cache
 ROWS = 1  # of the covariance matrix that are worked on at a time
 
@@ -77,11 +78,13 @@ def coil_map_inati(
 def _compiled_maps(
     images: NDArray[np.complex64], widths: tuple[int, int, int], iterations: int, maps: NDArray[np.complex64]
 ) -> None:
+    target = maps if maps.flags.c_contiguous else np.empty(maps.shape, np.complex64)
     source = np.ascontiguousarray(images)
-    if np.may_share_memory(source, maps):
+    is_in_place = source.ctypes.data == target.ctypes.data
+    can_be_in_place = widths[0] == 1 and images.shape[2] >= widths[1] + IN_PLACE_ROWS
+    if np.may_share_memory(source, target) and not (is_in_place and can_be_in_place):
         source = shared_pool.take(images.shape, np.complex64)
         source[...] = images
-    target = maps if maps.flags.c_contiguous else np.empty(maps.shape, np.complex64)
     _coil_maps.estimate_maps(source, target, widths, iterations)
     if target is not maps:
         maps[...] = target

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from gadgetron.toolboxes.arrays import quiet
 
-__all__ = ["GhostCorrection", "OffsetMode", "ParameterFilter", "PolarityMode", "Smoother", "find_ghost_correction"]
+__all__ = [
+    "GhostCorrection",
+    "OffsetMode",
+    "ParameterFilter",
+    "PolarityMode",
+    "Smoother",
+    "find_ghost_correction",
+    "unchanged",
+]
 
 OffsetMode = Literal["none", "mean", "linear"]
 PolarityMode = Literal["none", "mean", "linear", "polynomial"]
@@ -37,13 +45,21 @@ class GhostCorrection:
         What the phase grows by from one readout to the next, shape (pixels,) [rad].
     polarity
         Phase of readouts that are not reversed minus that of reversed ones, shape (pixels,) [rad].
+    coils
+        What each coil has beyond `polarity`: logarithm of readouts that are not reversed over reversed ones, shape
+        (coils, pixels), the imaginary part a phase, the real part a magnitude. None if coils are treated alike.
     """
 
     per_echo: NDArray[np.float64]
     polarity: NDArray[np.float64]
+    coils: NDArray[np.complex128] | None = None
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether readouts of this shape, (coils, pixels), can be corrected."""
+        return self.polarity.shape == shape[1:] and (self.coils is None or self.coils.shape == shape)
 
     def factors(self, echo: int, *, is_reverse: bool) -> NDArray[np.complex64]:
-        """Give what to multiply a readout's image by.
+        """Give what to multiply a readout's image by, shape (pixels,), or (coils, pixels) if coils differ.
 
         Parameters
         ----------
@@ -53,10 +69,14 @@ class GhostCorrection:
             Whether it runs from positive to negative k.
         """
         half = 0.5 if is_reverse else -0.5
-        return np.asarray(np.exp(1j * (half * self.polarity - echo * self.per_echo)), np.complex64)
+        exponent = 1j * (half * self.polarity - echo * self.per_echo)
+        if self.coils is not None:
+            exponent = exponent + half * self.coils
+        return np.asarray(np.exp(exponent), np.complex64)
 
 
-def _unchanged(_name: str, value: float, _is_angle: bool) -> float:
+def unchanged(_name: str, value: float, _is_angle: bool) -> float:
+    """Smooth nothing."""
     return value
 
 
@@ -67,7 +87,7 @@ def find_ghost_correction(
     starts_reversed: bool,
     offset_mode: OffsetMode = "mean",
     polarity_mode: PolarityMode = "polynomial",
-    smooth: Smoother = _unchanged,
+    smooth: Smoother = unchanged,
 ) -> GhostCorrection:
     """Find the correction from the navigators of a shot.
 

@@ -10,10 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetron.toolboxes.arrays import quiet
+from gadgetron.toolboxes.arrays import quiet, shared_pool
 from gadgetron.toolboxes.kspace_filters import Filter, apply_filters, reference_filter
 
-__all__ = ["Range", "average_lines", "low_pass_kspace", "sampled_lines", "sampled_range", "snr_scale"]
+__all__ = [
+    "Range",
+    "average_lines",
+    "low_pass_kspace",
+    "noise_of_averages",
+    "sampled_lines",
+    "sampled_range",
+    "snr_scale",
+]
 
 
 class Range(NamedTuple):
@@ -99,7 +107,9 @@ def low_pass_kspace(
         for n, axis_range, n_out in zip(reference.shape[-3:-1], ranges[:2], shape[:2], strict=True)
     ]
     places.append(_readout_place(reference.shape[-1], ranges[2], shape[2]))
-    kspace = np.zeros((*reference.shape[:-3], *shape), np.complex64)
+    kspace = shared_pool.take((*reference.shape[:-3], *shape), np.complex64)
+    if any(place.target.stop - place.target.start < n for place, n in zip(places, shape, strict=True)):
+        kspace[...] = 0
     source: Any = (..., *(place.source for place in places))
     target: Any = (..., *(place.target for place in places))
     kspace[target] = reference[source]
@@ -160,3 +170,15 @@ def snr_scale(lines: NDArray[np.bool_], n_e0: int, first_e0: int, last_e0: int) 
     n_sampled = last_e0 - first_e0 + 1 if 0 <= first_e0 <= last_e0 < n_e0 else n_e0
     acceleration = lines.size / n_lines
     return acceleration, float(np.sqrt(n_e0 / n_sampled * acceleration))
+
+
+def noise_of_averages(averages: NDArray[np.uint16]) -> float:
+    """Give the standard deviation of an image's noise, when its lines are means, relative to that without averaging.
+
+    Parameters
+    ----------
+    averages
+        How many readouts each line is the mean of; 0 where there is none.
+    """
+    counts = averages[averages > 0].astype(np.float64)
+    return float(np.sqrt((1 / counts).mean())) if counts.size else 1.0

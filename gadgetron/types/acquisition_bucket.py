@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -29,7 +31,35 @@ COUNTERS: Final = (
 )
 MAX_ENCODING_SPACES = 1024
 
-_META = struct.Struct("<13Q")
+
+class bundle_meta(ctypes.LittleEndianStructure):  # noqa: N801 - the names of these are those that modules may import
+    """Sizes of the readouts of a bucket: imaging, or calibration."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("count", "header_bytes", "data_bytes", "trajectory_bytes"))
+
+
+class stats_meta(ctypes.LittleEndianStructure):  # noqa: N801
+    """Size of the statistics of a bucket."""
+
+    _fields_ = (("nbytes", ctypes.c_uint64),)
+
+
+class waveform_meta(ctypes.LittleEndianStructure):  # noqa: N801
+    """Sizes of the waveforms of a bucket."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("count", "header_bytes", "data_bytes"))
+
+
+class bucket_meta(ctypes.LittleEndianStructure):  # noqa: N801
+    """What a bucket begins with: the sizes of its parts."""
+
+    _fields_ = (
+        ("data", bundle_meta),
+        ("reference", bundle_meta),
+        ("data_stats", stats_meta),
+        ("reference_stats", stats_meta),
+        ("waveforms", waveform_meta),
+    )
 
 
 class AcquisitionBucketStats:
@@ -74,39 +104,44 @@ class AcquisitionBucket:
 
 def read_acquisition_bucket(source: Source) -> AcquisitionBucket:
     """Read a bucket."""
-    sizes = _META.unpack(source.read(_META.size))
-    check("bytes of a bucket", sum((*sizes[1:4], *sizes[5:8], *sizes[11:])), LIMITS.max_recon_data_bytes)
+    sizes = bucket_meta.from_buffer_copy(source.read(ctypes.sizeof(bucket_meta)))
+    n_bytes = sum(
+        bundle.header_bytes + bundle.data_bytes + getattr(bundle, "trajectory_bytes", 0)
+        for bundle in (sizes.data, sizes.reference, sizes.waveforms)
+    )
+    check("bytes of a bucket", n_bytes, LIMITS.max_recon_data_bytes)
     return AcquisitionBucket(
-        _read_acquisitions(source, sizes[0:4]),
-        _read_statistics(source),
-        _read_acquisitions(source, sizes[4:8]),
-        _read_statistics(source),
-        _read_waveforms(source, sizes[10:13]),
+        read_acquisitions(source, sizes.data),
+        read_bucketstats(source),
+        read_acquisitions(source, sizes.reference),
+        read_bucketstats(source),
+        read_waveforms(source, sizes.waveforms),
     )
 
 
-def _read_acquisitions(source: Source, sizes: tuple[int, ...]) -> list[ismrmrd.Acquisition]:
-    count, header_bytes, data_bytes, trajectory_bytes = sizes
-    _check_size("headers of readouts", header_bytes, 340 * count)
-    heads = [read_acquisition_header(source) for _ in range(count)]
+def read_acquisitions(source: Source, sizes: bundle_meta) -> list[ismrmrd.Acquisition]:
+    """Read readouts: all headers, all trajectories, all data."""
+    _check_size("headers of readouts", sizes.header_bytes, 340 * sizes.count)
+    heads = [read_acquisition_header(source) for _ in range(sizes.count)]
     paths = [(head.number_of_samples, head.trajectory_dimensions) for head in heads]
     shapes = [(head.active_channels, head.number_of_samples) for head in heads]
-    _check_size("trajectories", trajectory_bytes, 4 * sum(rows * columns for rows, columns in paths))
-    _check_size("readouts", data_bytes, 8 * sum(rows * columns for rows, columns in shapes))
-    trajectories = [_read_block(source, "<f4", shape) for shape in paths]
+    _check_size("trajectories", sizes.trajectory_bytes, 4 * sum(rows * columns for rows, columns in paths))
+    _check_size("readouts", sizes.data_bytes, 8 * sum(rows * columns for rows, columns in shapes))
+    trajectories = [read_data_as_array(source, "<f4", shape) for shape in paths]
     return [
-        ismrmrd.Acquisition(head, _read_block(source, "<c8", shape), trajectory)
+        ismrmrd.Acquisition(head, read_data_as_array(source, "<c8", shape), trajectory)
         for head, shape, trajectory in zip(heads, shapes, trajectories, strict=True)
     ]
 
 
-def _read_waveforms(source: Source, sizes: tuple[int, ...]) -> list[ismrmrd.Waveform]:
-    count, header_bytes, data_bytes = sizes
-    _check_size("headers of waveforms", header_bytes, 40 * count)
-    heads = [read_waveform_header(source) for _ in range(count)]
-    _check_size("waveforms", data_bytes, 4 * sum(head.channels * head.number_of_samples for head in heads))
+def read_waveforms(source: Source, sizes: waveform_meta) -> list[ismrmrd.Waveform]:
+    """Read waveforms: all headers, all data."""
+    _check_size("headers of waveforms", sizes.header_bytes, 40 * sizes.count)
+    heads = [read_waveform_header(source) for _ in range(sizes.count)]
+    _check_size("waveforms", sizes.data_bytes, 4 * sum(head.channels * head.number_of_samples for head in heads))
     return [
-        ismrmrd.Waveform(head, _read_block(source, "<u4", (head.channels, head.number_of_samples))) for head in heads
+        ismrmrd.Waveform(head, read_data_as_array(source, "<u4", (head.channels, head.number_of_samples)))
+        for head in heads
     ]
 
 
@@ -115,13 +150,15 @@ def _check_size(what: str, n_bytes: int, expected: int) -> None:
         raise MalformedMessageError(f"{what} in a bucket: {n_bytes} bytes — expected {expected}")
 
 
-def _read_block(source: Source, dtype: str, shape: tuple[int, int]) -> NDArray[Any]:
-    n_bytes = shape[0] * shape[1] * np.dtype(dtype).itemsize
+def read_data_as_array(source: Source, data_type: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Read an array without its dimensions."""
+    n_bytes = math.prod(shape) * np.dtype(data_type).itemsize
     view = getattr(source, "read_view", source.read)(n_bytes)
-    return np.frombuffer(view, dtype).reshape(shape).copy()
+    return np.frombuffer(view, data_type).reshape(shape).copy()
 
 
-def _read_statistics(source: Source) -> list[AcquisitionBucketStats]:
+def read_bucketstats(source: Source) -> list[AcquisitionBucketStats]:
+    """Read the statistics of all encoding spaces."""
     count = read(source, constants.uint64)
     check("encoding spaces in the statistics of a bucket", count, MAX_ENCODING_SPACES)
     return [
@@ -132,7 +169,7 @@ def _read_statistics(source: Source) -> list[AcquisitionBucketStats]:
 def write_acquisition_bucket(destination: Destination, bucket: AcquisitionBucket) -> None:
     """Write a bucket."""
     pieces: list[list[bytes]] = []
-    sizes: list[int] = []
+    sizes: list[int] = []  # in the order of bucket_meta
     for acquisitions in (bucket.data, bucket.ref):
         blocks = [
             b"".join(bytes(acquisition._head) for acquisition in acquisitions),
@@ -147,7 +184,9 @@ def write_acquisition_bucket(destination: Destination, bucket: AcquisitionBucket
         b"".join(np.ascontiguousarray(waveform.data, "<u4").tobytes() for waveform in bucket.waveforms),
     ]
     sizes += [*map(len, statistics), len(bucket.waveforms), *map(len, waves)]
-    destination.write(constants.GadgetMessageIdentifier.pack(constants.GADGET_MESSAGE_BUCKET) + _META.pack(*sizes))
+    destination.write(
+        constants.GadgetMessageIdentifier.pack(constants.GADGET_MESSAGE_BUCKET) + struct.pack("<13Q", *sizes)
+    )
     for block in (*pieces[0], statistics[0], *pieces[1], statistics[1], *waves):
         if block:
             destination.write(block)

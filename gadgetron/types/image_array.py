@@ -54,22 +54,26 @@ def read_image_array(source: Source) -> ImageArray:
     return ImageArray(
         data=readers.read_array(source, np.complex64),
         headers=readers.read_object_array(source, readers.read_image_header),
-        meta=_read_meta(source),
-        waveform=readers.read_optional(source, _read_waveforms),
+        meta=read_meta_container_vector(source),
+        waveform=readers.read_optional(source, read_waveforms),
         acq_headers=readers.read_optional(source, readers.read_object_array, readers.read_acquisition_header),
     )
 
 
-def _read_meta(source: Source) -> list[str]:
+def read_meta_container_vector(source: Source) -> list[str]:
+    """Read a number of meta attributes, and these."""
     count = readers.read(source, constants.uint64)
     check("meta attributes of an image array", count, MAX_ITEMS)
-    return [
-        readers.read_byte_string(source, constants.uint64).rstrip(b"\0").decode("utf-8", errors="replace")
-        for _ in range(count)
-    ]
+    return [read_meta_container(source) for _ in range(count)]
 
 
-def _read_waveforms(source: Source) -> list[ismrmrd.Waveform]:
+def read_meta_container(source: Source) -> str:
+    """Read the meta attributes of an image, XML."""
+    return readers.read_byte_string(source, constants.uint64).rstrip(b"\0").decode("utf-8", errors="replace")
+
+
+def read_waveforms(source: Source) -> list[ismrmrd.Waveform]:
+    """Read a number of waveforms, and these."""
     count = readers.read(source, constants.uint64)
     check("waveforms of an image array", count, MAX_ITEMS)
     return [readers.read_waveform(source) for _ in range(count)]
@@ -89,22 +93,32 @@ def write_image_array(destination: Destination, image_array: ImageArray) -> None
     destination.write(constants.GadgetMessageIdentifier.pack(constants.GADGET_MESSAGE_IMAGE_ARRAY))
     writers.write_array(destination, data, np.complex64)
     writers.write_object_array(destination, headers, writers.write_image_header)
-    meta = [] if image_array.meta is None else image_array.meta
-    destination.write(constants.uint64.pack(len(meta)))
-    for item in meta:
-        writers.write_byte_string(destination, _meta_bytes(item), constants.uint64)
-    writers.write_optional(destination, image_array.waveform, _write_waveforms)
+    write_meta_container_vector(destination, [] if image_array.meta is None else image_array.meta)
+    writers.write_optional(destination, image_array.waveform, write_waveforms)
     writers.write_optional(
         destination, image_array.acq_headers, writers.write_object_array, writers.write_acquisition_header
     )
 
 
-def _meta_bytes(item: Any) -> bytes:
-    text = item.serialize() if isinstance(item, ismrmrd.Meta) else item
+def write_meta_container_vector(destination: Destination, containers: Sequence[Any]) -> None:
+    """Write meta attributes, behind their number."""
+    destination.write(constants.uint64.pack(len(containers)))
+    for container in containers:
+        write_meta_container(destination, container)
+
+
+def write_meta_container(destination: Destination, container: Any) -> None:
+    """Write the meta attributes of an image: XML, or an `ismrmrd.Meta`."""
+    writers.write_byte_string(destination, _meta_bytes(container), constants.uint64)
+
+
+def _meta_bytes(container: Any) -> bytes:
+    text = container.serialize() if isinstance(container, ismrmrd.Meta) else container
     return text.encode("ascii", errors="xmlcharrefreplace") if isinstance(text, str) else bytes(text)
 
 
-def _write_waveforms(destination: Destination, waveforms: Sequence[ismrmrd.Waveform]) -> None:
+def write_waveforms(destination: Destination, waveforms: Sequence[ismrmrd.Waveform]) -> None:
+    """Write waveforms, behind their number."""
     destination.write(constants.uint64.pack(len(waveforms)))
     for waveform in waveforms:
         for piece in writers.waveform_pieces(waveform):

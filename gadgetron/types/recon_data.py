@@ -109,23 +109,34 @@ class ReconData:
 
 def read_recon_data(source: Source) -> ReconData:
     """Read recon data."""
+    return ReconData(read_recon_bits(source))
+
+
+def read_recon_bits(source: Source) -> list[ReconBit]:
+    """Read a number of encoding spaces, and these."""
     count = read(source, constants.uint64)
     check("encoding spaces of recon data", count, MAX_ENCODING_SPACES)
-    return ReconData([_read_bit(source) for _ in range(count)])
+    return [read_recon_bit(source) for _ in range(count)]
 
 
-def _read_bit(source: Source) -> ReconBit:
-    buffer = _read_buffer(source)
-    return ReconBit(buffer, read_optional(source, _read_buffer))
+def read_recon_bit(source: Source) -> ReconBit:
+    """Read an encoding space: a buffer, and another one if there is calibration data."""
+    buffer = read_recon_buffer(source)
+    return ReconBit(buffer, read_optional(source, read_recon_buffer))
 
 
-def _read_buffer(source: Source) -> ReconBuffer:
+def read_recon_buffer(source: Source) -> ReconBuffer:
+    """Read a buffer."""
     data = read_array(source, np.complex64)
     trajectory = read_optional(source, read_array, np.float32)
     density = read_optional(source, read_array, np.float32)
     headers = read_object_array(source, read_acquisition_header)
-    sampling = SamplingDescription.from_buffer_copy(source.read(ctypes.sizeof(SamplingDescription)))
-    return ReconBuffer(data, trajectory, density, headers, sampling)
+    return ReconBuffer(data, trajectory, density, headers, read_sampling_description(source))
+
+
+def read_sampling_description(source: Source) -> SamplingDescription:
+    """Read the geometry of a buffer (56 bytes)."""
+    return SamplingDescription.from_buffer_copy(source.read(ctypes.sizeof(SamplingDescription)))
 
 
 def write_recon_data(destination: Destination, recon_data: ReconData) -> None:
@@ -133,16 +144,27 @@ def write_recon_data(destination: Destination, recon_data: ReconData) -> None:
     start = constants.GadgetMessageIdentifier.pack(constants.GADGET_MESSAGE_RECON_DATA)
     destination.write(start + constants.uint64.pack(len(recon_data.bits)))
     for bit in recon_data.bits:
-        _write_buffer(destination, bit.data)
-        write_optional(destination, bit.ref, _write_buffer)
+        write_recon_bit(destination, bit)
 
 
-def _write_buffer(destination: Destination, buffer: ReconBuffer) -> None:
+def write_recon_bit(destination: Destination, bit: ReconBit) -> None:
+    """Write an encoding space."""
+    write_recon_buffer(destination, bit.data)
+    write_optional(destination, bit.ref, write_recon_buffer)
+
+
+def write_recon_buffer(destination: Destination, buffer: ReconBuffer) -> None:
+    """Write a buffer."""
     write_array(destination, buffer.data, np.complex64)
     write_optional(destination, buffer.trajectory, write_array, np.float32)
     write_optional(destination, buffer.density, write_array, np.float32)
     write_object_array(destination, buffer.headers, _write_header)
-    destination.write(bytes(buffer.sampling))
+    write_sampling_description(destination, buffer.sampling)
+
+
+def write_sampling_description(destination: Destination, description: SamplingDescription) -> None:
+    """Write the geometry of a buffer."""
+    destination.write(bytes(description))
 
 
 def _write_header(destination: Destination, header: ismrmrd.AcquisitionHeader | None) -> None:

@@ -15,14 +15,18 @@ from gadgetron.message import Array, Container, ParametersMessage
 from gadgetron.properties import Property
 from gadgetron.recon_types import (
     COUNTERS,
+    FLAG_LAST_IN_SLICE,
     FLAG_NOISE,
     FLAG_PHASE_CORRECTION,
     FLAG_REVERSE,
+    FLAGS_NOT_IMAGING,
     AcquisitionFields,
     acquisition_fields,
 )
 from gadgetron.toolboxes.arrays import owned
-from gadgetron.toolboxes.epi_navigators import GhostCorrection, ParameterFilter, find_ghost_correction
+from gadgetron.toolboxes.epi_coils import with_coil_differences
+from gadgetron.toolboxes.epi_navigators import GhostCorrection, ParameterFilter, find_ghost_correction, unchanged
+from gadgetron.toolboxes.epi_refinement import refine_ghost_correction
 
 Header = Container[ismrmrd.AcquisitionHeader]
 Readout = Container[Array[np.complex64]]
@@ -31,6 +35,7 @@ SHOT_COUNTERS: Final = tuple(
     COUNTERS.index(name) for name in ("average", "slice", "contrast", "phase", "repetition", "set")
 )
 SLICE, SET = COUNTERS.index("slice"), COUNTERS.index("set")
+STEP_1, STEP_2 = COUNTERS.index("kspace_encode_step_1"), COUNTERS.index("kspace_encode_step_2")
 DEFAULT_ECHOES: Final = 1024
 MAX_NAVIGATORS: Final = 4096
 MAX_FILTERS: Final = 65536
@@ -43,6 +48,7 @@ class _Shot:
     key: tuple[int, ...]
     navigators: list[Array[np.complex64]] = field(default_factory=list)
     are_reversed: list[bool] = field(default_factory=list)
+    candidates: tuple[GhostCorrection, ...] = ()
     correction: GhostCorrection | None = None
     has_readouts: bool = False
 
@@ -64,7 +70,13 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     Takes acquisitions in image space along x (from EPIReconXGadget); emits the imaging ones, in order, phases corrected
     and no longer flagged as reversed. Navigators (phase correction readouts, of alternating polarity) are consumed; a
     shot's readouts wait until it has as many as trajectoryDescription.numberOfNavigators says. Readouts of encoding
-    spaces above 0, and noise, pass unchanged.
+    spaces above 0, noise, and what is no part of the image (dummy scans, feedback) pass unchanged, and do not count as
+    echoes.
+
+    What navigators say of all coils together is not all: coils differ, and the echo train is not quite as navigators
+    are. `coil_differences` and `refine_from_readouts` see to that, where the model is linear or polynomial. For the
+    second the readouts of a shot wait for its last one: as many as trajectoryDescription.etl, or last in slice, or what
+    comes before the next navigators. With both off this is the C++ Gadgetron's correction, and no readout waits longer.
 
     Where navigators are missing, do not alternate, or do not come before as many readouts as an echo train has, the
     last shot's correction is used, or none, and a warning says so: the C++ Gadgetron sends nothing then. A lost
@@ -82,6 +94,14 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         "polynomial",
         doc="model of the phase between odd and even echoes along x",
         choices=("none", "mean", "linear", "polynomial"),
+    )
+    coil_differences = Property(
+        True, doc="find from the navigators how coils differ, in phase and magnitude; off as in the C++ Gadgetron"
+    )
+    refine_from_readouts = Property(
+        True,
+        doc="add a linear phase that makes a shot's odd and even readouts agree, where they show one; off as in the "
+        "C++ Gadgetron",
     )
     navigatorParameterFilterLength = Property(
         0,
@@ -101,6 +121,7 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         self._echo = 0
         self._last: GhostCorrection | None = None
         self._waiting: list[tuple[Header, Readout, AcquisitionFields]] = []
+        self._n_waiting_echoes = 0  # without what is no part of the image
         self._n_bytes = 0
         self._filters: dict[tuple[int, int], ParameterFilter] = {}
         self._warned: set[str] = set()
@@ -133,6 +154,10 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             self.put_next(header)
         elif fields.flags & FLAG_PHASE_CORRECTION:
             self._take_navigator(fields, readout.object)
+        elif fields.flags & FLAGS_NOT_IMAGING and not self._waiting:
+            self.put_next(header)
+        elif fields.flags & FLAGS_NOT_IMAGING:
+            self._hold(header, readout, fields)
         else:
             self._take_readout(header, readout, fields)
 
@@ -150,20 +175,26 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         shot.add_navigator(data, is_reverse=bool(fields.flags & FLAG_REVERSE))
         if len(shot.navigators) == self._n_navigators:
             self._compute(fields)
-            self._release()
+            is_complete = self._n_waiting_echoes >= self._n_echoes
+            if is_complete or shot.correction is not None or not shot.candidates:
+                self._release()
 
     def _take_readout(self, header: Header, readout: Readout, fields: AcquisitionFields) -> None:
         shot = self._shot
         if self._n_navigators is None and shot.navigators and not shot.has_readouts:
             self._compute(fields)
         shot.has_readouts = True
-        self._waiting.append((header, readout, fields))
-        if shot.correction is not None or len(self._waiting) > self._n_echoes:
+        self._n_waiting_echoes += 1
+        self._hold(header, readout, fields)
+        is_last = self._n_waiting_echoes >= self._n_echoes or bool(fields.flags & FLAG_LAST_IN_SLICE)
+        if shot.correction is not None or (shot.candidates and is_last) or self._n_waiting_echoes > self._n_echoes:
             self._release()
-            return
+
+    def _hold(self, header: Header, readout: Readout, fields: AcquisitionFields) -> None:
+        self._waiting.append((header, readout, fields))
         self._n_bytes += readout.nbytes
         if self._n_bytes > LIMITS.max_session_bytes:
-            raise LimitExceeded("bytes of readouts waiting for navigators", self._n_bytes, LIMITS.max_session_bytes)
+            raise LimitExceeded("bytes of readouts waiting for their shot", self._n_bytes, LIMITS.max_session_bytes)
 
     def _compute(self, fields: AcquisitionFields) -> None:
         """Find the correction of a shot whose navigators are complete."""
@@ -172,20 +203,34 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             self._warn("navigators.not_usable", n_navigators=len(shot.navigators), are_reversed=shot.are_reversed)
             return
         navigators = np.stack(shot.navigators)
-        smooth = self._filter(fields, navigators)
-        options = {} if smooth is None else {"smooth": smooth}
-        shot.correction = self._last = find_ghost_correction(
+        smooth = self._filter(fields, navigators) or unchanged
+        found = find_ghost_correction(
             navigators,
             starts_reversed=shot.are_reversed[0],
             offset_mode=self.B0CorrectionMode,  # type: ignore[arg-type]  # one of the property's choices
             polarity_mode=self.OEPhaseCorrectionMode,  # type: ignore[arg-type]
-            **options,
+            smooth=smooth,
         )
+        shot.candidates = (found,)
+        if self._is_linear and self.coil_differences:
+            each = with_coil_differences(found, navigators, starts_reversed=shot.are_reversed[0], smooth=smooth)
+            shot.candidates = (each, found)
+        if not self._refines:
+            shot.correction = self._last = shot.candidates[0]
         if self.verboseMode:
-            phase = shot.correction.polarity
+            phase = found.polarity
             self.log.info(
                 "ghost_correction.computed", mean_phase=round(float(phase.mean()), 4), slice=fields.idx[SLICE]
             )
+
+    @property
+    def _is_linear(self) -> bool:
+        """Whether the model has a phase that varies with x."""
+        return self.OEPhaseCorrectionMode in {"linear", "polynomial"}
+
+    @property
+    def _refines(self) -> bool:
+        return self._is_linear and self.refine_from_readouts
 
     def _filter(self, fields: AcquisitionFields, navigators: Array[np.complex64]) -> ParameterFilter | None:
         """Give the filter of a slice and set, begun for this excitation."""
@@ -199,19 +244,38 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         smooth.begin(float(abs(navigators[min(self.referenceNavigatorNumber, len(navigators) - 1)].mean())))
         return smooth
 
+    def _choose(self) -> GhostCorrection | None:
+        """Settle the correction of the shot whose readouts wait; without navigators of its own, the last one's."""
+        shot = self._shot
+        if shot.correction is None and shot.candidates:
+            echoes = [waiting for waiting in self._waiting if not waiting[2].flags & FLAGS_NOT_IMAGING]
+            readouts = _echo_train(echoes)
+            shot.correction = shot.candidates[0]
+            if readouts is not None and shot.correction.fits(readouts.shape[1:]):
+                starts_reversed = bool(echoes[0][2].flags & FLAG_REVERSE)
+                shot.correction = refine_ghost_correction(
+                    readouts, starts_reversed=starts_reversed, corrections=shot.candidates
+                )
+            self._last = shot.correction
+        if shot.correction is None:
+            self._warn("navigators.missing", n_found=len(shot.navigators), n_expected=self._n_navigators)
+            return self._last
+        return shot.correction
+
     def _release(self) -> None:
         """Send the readouts that wait, as well corrected as can be."""
         if not self._waiting:
             return
-        correction = self._shot.correction
-        if correction is None:
-            self._warn("navigators.missing", n_found=len(self._shot.navigators), n_expected=self._n_navigators)
-            correction = self._last
+        correction = self._choose()
         waiting, self._waiting, self._n_bytes = self._waiting, [], 0
+        self._n_waiting_echoes = 0
         for header, readout, fields in waiting:
+            if fields.flags & FLAGS_NOT_IMAGING:
+                self.put_next(header)
+                continue
             is_reverse = bool(fields.flags & FLAG_REVERSE)
             data = readout.object
-            if correction is not None and correction.polarity.shape == data.shape[1:]:
+            if correction is not None and correction.fits(data.shape):
                 readout.object = data * correction.factors(self._echo, is_reverse=is_reverse)
             if is_reverse:
                 header.object.flags = fields.flags & ~FLAG_REVERSE
@@ -230,3 +294,18 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             self._release()
         self._waiting = []
         self._shot = _Shot(())
+
+
+def _echo_train(waiting: list[tuple[Header, Readout, AcquisitionFields]]) -> Array[np.complex64] | None:
+    """Give the readouts of one shot, if they alternate and are equally far from each other, else None."""
+    heads = [fields for _, _, fields in waiting]
+    places = np.array([(head.idx[STEP_1], head.idx[STEP_2]) for head in heads], np.int64)
+    steps = np.diff(places, axis=0)
+    is_reverse = np.array([bool(head.flags & FLAG_REVERSE) for head in heads])
+    if len(waiting) < 2 or not steps[0].any() or (steps != steps[0]).any() or (is_reverse[1:] == is_reverse[:-1]).any():
+        return None
+    if len({tuple(head.idx[counter] for counter in SHOT_COUNTERS) for head in heads}) > 1:
+        return None
+    if len({readout.object.shape for _, readout, _ in waiting}) > 1:
+        return None
+    return np.stack([readout.object for _, readout, _ in waiting])

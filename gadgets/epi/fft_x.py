@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import ismrmrd
 import numpy as np
 
 from gadgetron.gadget import Gadget2
-from gadgetron.message import Array, Container, MessageBlock
+from gadgetron.message import Array, Container
 from gadgetron.toolboxes.fft import fft
 
 
@@ -20,26 +18,7 @@ class FFTXGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
 
     thread_safe = True
 
-    def process_many(self, messages: Sequence[MessageBlock]) -> None:
-        """Transform readouts in batches of equal shape."""
-        waiting: list[tuple[MessageBlock, Container[Array[np.complex64]]]] = []
-        for message in messages:
-            if not self.matches(message):
-                self._transform(waiting)
-                waiting = []
-                self.pass_on(message)
-                continue
-            readout: Container[Array[np.complex64]] = message.cont  # type: ignore[assignment]  # matched
-            if waiting and waiting[0][1].object.shape != readout.object.shape:
-                self._transform(waiting)
-                waiting = []
-            waiting.append((message, readout))
-        self._transform(waiting)
-
-    def _transform(self, messages: list[tuple[MessageBlock, Container[Array[np.complex64]]]]) -> None:
-        if not messages:
-            return
-        lines = fft(np.stack([readout.object for _, readout in messages]), (2,))
-        for (message, readout), line in zip(messages, lines, strict=True):
-            readout.object = line.copy()
-            self.put_next(message)
+    def process(self, header: Container[ismrmrd.AcquisitionHeader], readout: Container[Array[np.complex64]]) -> None:
+        """Transform one readout: by itself, so that its bits do not depend on how many have arrived together."""
+        readout.object = fft(readout.object, (1,))
+        self.put_next(header)

@@ -17,6 +17,7 @@ from gadgets.grappa.channel_reorderer import find_channels
 from gadgets.grappa.collecting import SliceCollector, slice_image
 from gadgets.grappa.pairing import ImageMaker, Pair, Pairing
 from gadgets.grappa.slices import LineGrid, Slice
+from gadgets.mri_core.left_out import LeftOutReadouts
 
 
 @dataclass(slots=True)
@@ -46,7 +47,8 @@ class GrappaGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
 
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
-        self._collector = SliceCollector()
+        self._left_out = LeftOutReadouts(self)
+        self._collector = SliceCollector(self._left_out)
         self._pairing = Pairing()
         self._uncombined: tuple[int, ...] = ()
         self._tools: tuple[LineGrid, SliceCalibration, ImageMaker] | None = None
@@ -54,6 +56,7 @@ class GrappaGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     def process_config(self, parameters: ParametersMessage) -> None:
         """Find out how large images are, and which coils are combined."""
         header = parameters.header
+        self._collector = SliceCollector(self._left_out, header)
         grid = LineGrid(header)
         calibration = SliceCalibration(grid, GrappaSettings(), n_targets=self.target_coils)
         self._tools = (grid, calibration, ImageMaker(header))
@@ -81,6 +84,7 @@ class GrappaGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
 
     def close(self, flags: int) -> None:
         """Send what waits for a flag, or for weights."""
+        self._left_out.summarize()
         if flags == CLOSE_NORMAL and self._tools is not None:
             self._work(self._collector.rest(self._uncombined))
             self._send(self._pairing.rest(), self._tools[2])

@@ -39,7 +39,7 @@ class Slice:
     index
         Which slice of the volume.
     acquisitions
-        In the order in which they came; never empty.
+        Those for calibration alone, then the others, in the order in which they came; never empty.
     uncombined
         Coils that get images of their own.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ismrmrd
@@ -24,25 +24,51 @@ from gadgetron.recon_types import (
     make_image_header,
 )
 from gadgetron.toolboxes.kspace import Received, phase_encoding_grid
+from gadgets.mri_core.left_out import LeftOutReadouts
 
-E1, E2, SLICE = (COUNTERS.index(name) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "slice"))
+E1, E2, SLICE, AVERAGE = (
+    COUNTERS.index(name) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "slice", "average")
+)
+IMAGE_COUNTERS = tuple(COUNTERS.index(name) for name in ("contrast", "phase", "repetition", "set"))
+
+Image = tuple[int, ...]  # what contrast, phase, repetition and set say
 
 
 @dataclass(slots=True)
 class _Slice:
-    """K-space of a slice, shape (channels, z, y, x), and the header of the line that came last."""
+    """K-space of a slice, shape (channels, z, y, x), and the header of the line that came last.
+
+    `lines` has for each (z, y) the image that its line belongs to, and how many readouts it is the mean of.
+    `flagged` is the image whose last line has come, of an average that is not the last.
+    """
 
     kspace: Array[np.complex64]
-    last: ismrmrd.AcquisitionHeader | None
+    last: ismrmrd.AcquisitionHeader | None = None
+    lines: dict[tuple[int, int], tuple[Image, int]] = field(default_factory=dict)
+    flagged: Image | None = None
+
+    def add(self, image: Image, data: Array[np.complex64], place: tuple[int, int], start: int) -> None:
+        """Put a line into its place; one that comes again for the same image is averaged."""
+        earlier, n = self.lines.get(place, (image, 0))
+        n = n + 1 if earlier == image else 1
+        line = self.kspace[:, place[0], place[1], start : start + data.shape[1]]
+        if n == 1:
+            line[...] = data
+        else:
+            line += (data - line) * np.float32(1 / n)
+        self.lines[place] = (image, n)
 
 
 class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     """Collect lines into k-space, and send a slice when its last line has come.
 
     Takes acquisitions of one encoding space, emits complex images (channels, z, y, x) that hold k-space. A slice is
-    sent at the line flagged ACQ_LAST_IN_SLICE, and what was not sent is sent at the end of the stream. Lines that did
-    not arrive are zero. Readouts that are no imaging data are dropped. Undeclared properties are kept, and have no
-    effect.
+    sent at the line flagged ACQ_LAST_IN_SLICE, of the last average if the header has several, and what was not sent is
+    sent at the end of the stream. Lines that did not arrive are zero, and so are those with samples that are not
+    finite. Readouts that are no imaging data are dropped. Undeclared properties are kept, and have no effect.
+
+    Mended against the C++ Gadgetron: averages, and lines that come more than once, are averaged; there the last of them
+    stays.
     """
 
     accepts_any_property = True
@@ -54,8 +80,10 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         super().__init__(name, **properties)
         self._encoding: Encoding | None = None
         self._slices: dict[int, _Slice] = {}
+        self._last_average = 0
         self._n_images = 0
         self._offsets = (0, 0)
+        self._left_out = LeftOutReadouts(self)
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Read the encoding."""
@@ -65,6 +93,8 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
                 f"encoding: {type(self).__name__} supports one, the header has {len(header.encoding)}"
             )
         self._encoding = header.encoding[0]
+        average = self._encoding.encodingLimits.average
+        self._last_average = average.maximum if average is not None else 0
 
     def process(self, header: Container[ismrmrd.AcquisitionHeader], readout: Container[Array[np.complex64]]) -> None:
         """Put one line into its slice."""
@@ -75,9 +105,8 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
             raise MalformedMessageError("readouts arrived before an ISMRMRD header: the matrix is not known")
         self._check_slice(fields.idx[SLICE])
         data = readout.object
-        entry = self._slices.get(fields.idx[SLICE])
-        if entry is None:
-            entry = self._slices[fields.idx[SLICE]] = _Slice(self._empty(fields), None)
+        image_key = tuple(fields.idx[counter] for counter in IMAGE_COUNTERS)
+        entry = self._entry(fields, image_key)
         n_channels, n_z, n_y, n_x = entry.kspace.shape
         if data.shape[0] != n_channels:
             raise MalformedMessageError(_complaint("active_channels", data.shape[0], f"{n_channels} expected", fields))
@@ -97,10 +126,24 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         if start < 0 or start + n_samples > n_x:
             expected = f"at most {n_x} expected, with center_sample {fields.center_sample} in the middle"
             raise MalformedMessageError(_complaint("number_of_samples", n_samples, expected, fields))
-        entry.kspace[:, e2, e1, start : start + n_samples] = data
+        if self._left_out.is_usable(data, fields.scan_counter):
+            entry.add(image_key, data, (e2, e1), start)
         entry.last = header.object
         if fields.flags & FLAG_LAST_IN_SLICE:
-            self._send(fields.idx[SLICE])
+            entry.flagged = image_key
+            if fields.idx[AVERAGE] >= self._last_average:
+                self._send(fields.idx[SLICE])
+
+    def _entry(self, fields: AcquisitionFields, image: Image) -> _Slice:
+        """Give the k-space that a readout belongs to."""
+        index = fields.idx[SLICE]
+        entry = self._slices.get(index)
+        if entry is not None and entry.flagged not in (None, image):
+            self._send(index)  # there are fewer averages than the header says
+            entry = None
+        if entry is None:
+            entry = self._slices[index] = _Slice(self._empty(fields))
+        return entry
 
     def _check_slice(self, slice_index: int) -> None:
         limit = self._encoding.encodingLimits.slice if self._encoding else None
@@ -140,6 +183,7 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
 
     def close(self, flags: int) -> None:
         """Send the slices whose last line never came."""
+        self._left_out.summarize()
         if flags:
             for slice_index in sorted(self._slices):
                 self._send(slice_index)

@@ -36,6 +36,8 @@ from gadgetron.toolboxes.kspace import (
     place_readout,
     usable_center,
 )
+from gadgets.mri_core.left_out import LeftOutReadouts
+from gadgets.mri_core.line_means import LineMeans
 
 DIMENSIONS = ("average", "contrast", "phase", "repetition", "set", "segment", "slice", "none", "")
 KEY = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")
@@ -67,22 +69,39 @@ class _Layout:
 class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
     """Put the readouts of a bucket on the k-space grid.
 
-    Takes buckets, emits recon data: one for each average, slice, contrast, phase, repetition, set and segment that
-    occurs, in the order of these numbers, the first most significant. The N and S dimensions are axes of the buffer
-    instead; slices are axes unless split_slices, and segments are one with ignore_segment. A line that arrives twice
-    replaces the first.
+    Takes buckets, emits recon data: one for each slice, contrast, phase, repetition, set and segment that occurs, in
+    the order of these numbers, the first most significant. The N and S dimensions are axes of the buffer instead;
+    slices are axes unless split_slices, and segments are one with ignore_segment.
+
+    A line that arrives more than once is averaged, and averages meet in the same lines, unless they are the N or S
+    dimension: the mean of n lines has the signal of one, and its noise divided by sqrt(n). Of the headers that of the
+    first average stays. Spokes and spirals are not averaged, one that comes again may have another trajectory; nor are
+    averages that parallel imaging interleaves.
+
+    Readouts with samples that are not finite are left out, with a warning: in an image they would be everywhere.
 
     A center of k-space that the header has where it would move lines out of the matrix, which have room otherwise, is
     taken for the middle of the matrix, and the client is told; in C++ these lines are lost.
 
     Mended against the C++ Gadgetron: see toolboxes.kspace for the grid; N or S dimension `segment` has the size of the
-    segments' range and not of the averages', `slice` has an index; of the slices received only some make no gap.
+    segments' range and not of the averages', `slice` has an index; of the slices received only some make no gap; there
+    the last of equal lines replaces those before, and each average has a buffer of its own.
     """
 
     N_dimension = Property("", doc="counter along the buffer's N axis", choices=DIMENSIONS)
     S_dimension = Property("", doc="counter along the buffer's S axis", choices=DIMENSIONS)
     split_slices = Property(False, doc="one buffer for each slice")
+    averages = Property(
+        "auto",
+        doc="averages are averaged, or each is kept for itself; auto averages unless they are N or S dimension",
+        choices=("auto", "average", "separate"),
+    )
     ignore_segment = Property(False, doc="put all segments into one buffer")
+    repeated_lines = Property(
+        "average",
+        doc="what becomes of a line that arrives again: the mean of all, or the last one",
+        choices=("average", "replace"),
+    )
 
     emits = ((ReconData,),)
 
@@ -90,6 +109,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
         super().__init__(name, **properties)
         self._header: IsmrmrdHeader | None = None
         self._centers: dict[tuple[int, int], int] = {}  # by encoding space and axis, where the header's is no use
+        self._left_out = LeftOutReadouts(self)
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Remember the encodings."""
@@ -100,10 +120,15 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
         for data in self._buffers(message):
             self.put_next(GadgetContainerMessage(data))
 
+    def close(self, _flags: int) -> None:
+        """Say how many readouts were left out."""
+        self._left_out.summarize()
+
     def _buffers(self, message: Container[AcquisitionBucket]) -> list[ReconData]:
         """Make the buffers of one bucket. Its readouts go when they are copied, before the buffers are put."""
         bucket = message.object
         message.object = AcquisitionBucket()
+        self._leave_out(bucket)
         for space, received in bucket.data_stats.items():
             self._check_centers(space, received)
         recon_data: dict[Key, ReconData] = {}
@@ -142,28 +167,63 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
                 f"{center}",
             )
 
+    def _leave_out(self, bucket: AcquisitionBucket) -> None:
+        """Take readouts out of a bucket that are not finite."""
+        distinct = {id(acquisition): acquisition for acquisition in (*bucket.data, *bucket.reference)}
+        unusable = {
+            number
+            for number, acquisition in distinct.items()
+            if not self._left_out.is_usable(acquisition.data, acquisition.fields.scan_counter)
+        }
+        if unusable:
+            bucket.data = [acquisition for acquisition in bucket.data if id(acquisition) not in unusable]
+            bucket.reference = [acquisition for acquisition in bucket.reference if id(acquisition) not in unusable]
+
     def _grouped(self, acquisitions: list[Acquisition]) -> dict[tuple[Key, int], list[Acquisition]]:
         """Sort readouts by what makes separate buffers, and by encoding space."""
-        dropped = {self.N_dimension, self.S_dimension}
-        if not self.split_slices:
-            dropped.add("slice")
-        if self.ignore_segment:
-            dropped.add("segment")
-        columns = [None if name in dropped else COUNTERS.index(name) for name in KEY]
+        columns_of: dict[int, list[int | None]] = {}
         groups: dict[tuple[Key, int], list[Acquisition]] = {}
         for acquisition in acquisitions:
-            idx = acquisition.fields.idx
+            idx, space = acquisition.fields.idx, acquisition.fields.encoding_space_ref
+            columns = columns_of.get(space)
+            if columns is None:
+                columns = columns_of[space] = self._columns(space)
             key = tuple(0 if column is None else idx[column] for column in columns)
-            groups.setdefault((key, acquisition.fields.encoding_space_ref), []).append(acquisition)
+            groups.setdefault((key, space), []).append(acquisition)
         return groups
+
+    def _columns(self, space: int) -> list[int | None]:
+        """Give the counters of KEY that make separate buffers of an encoding space, None for those that do not."""
+        joined = {self.N_dimension, self.S_dimension}
+        if not self.split_slices:
+            joined.add("slice")
+        if self._joins_averages(self._encoding(space)):
+            joined.add("average")
+        if self.ignore_segment:
+            joined.add("segment")
+        return [None if name in joined else COUNTERS.index(name) for name in KEY]
+
+    def _joins_averages(self, encoding: Encoding) -> bool:
+        """Tell whether averages become one."""
+        if self.averages == "separate" or not encoding.is_cartesian:
+            return False
+        if self.averages == "auto" and "average" in (self.N_dimension, self.S_dimension):
+            return False
+        parallel = encoding.parallelImaging
+        return (
+            parallel is None or parallel.calibrationMode != "interleaved" or parallel.interleavingDimension != "average"
+        )
+
+    def _encoding(self, space: int) -> Encoding:
+        if self._header is None:
+            raise MalformedMessageError("readouts arrived before an ISMRMRD header: the encoding is not known")
+        return self._header.encoding_space(space)
 
     def _layout(
         self, fields: AcquisitionFields, stats: AcquisitionBucketStats, space: int, *, for_reference: bool
     ) -> _Layout:
         """Plan the buffer that begins with a readout of these fields."""
-        if self._header is None:
-            raise MalformedMessageError("readouts arrived before an ISMRMRD header: the encoding is not known")
-        encoding = self._header.encoding_space(space)
+        encoding = self._encoding(space)
         steps_1, steps_2 = stats.kspace_encode_step_1, stats.kspace_encode_step_2
         n_e0 = fields.number_of_samples
         if not (encoding.is_cartesian and encoding.parallelImaging):
@@ -184,8 +244,8 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
             n_trajectory=fields.trajectory_dimensions,
             axes={
                 "LOC": self._slice_axis(encoding, stats),
-                "S": _counter_axis(self.S_dimension, stats),
-                "N": _counter_axis(self.N_dimension, stats),
+                "S": self._axis(self.S_dimension, encoding, stats),
+                "N": self._axis(self.N_dimension, encoding, stats),
             },
         )
 
@@ -193,6 +253,10 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
         header: Any = self._header
         encoding, center = header.encoding_space(space), self._centers.get((space, axis))
         return phase_encoding_grid(encoding, axis, received, for_reference=for_reference, center=center)
+
+    def _axis(self, dimension: str, encoding: Encoding, stats: AcquisitionBucketStats) -> tuple[int | None, int, int]:
+        is_joined = dimension == "average" and self._joins_averages(encoding)
+        return _counter_axis("" if is_joined else dimension, stats)
 
     def _slice_axis(self, encoding: Encoding, stats: AcquisitionBucketStats) -> tuple[int | None, int, int]:
         if self.split_slices or "slice" in (self.N_dimension, self.S_dimension):
@@ -222,13 +286,18 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
             data[...] = 0
         headers = empty_objects(lines_shape)
         trajectory = np.zeros(trajectory_shape, np.float32) if layout.n_trajectory else None
+        means = LineMeans(places if self.repeated_lines == "average" and layout.encoding.is_cartesian else (), data)
         for acquisition, where, (start, skip, count) in zip(acquisitions, places, readouts, strict=True):
             loc, s, n, e2, e1 = where
-            data[loc, s, n, :, e2, e1, start : start + count] = acquisition.data[:, skip : skip + count]
-            headers[where] = acquisition.head
+            if where in means:
+                means.add(acquisition, where, ReadoutPlace(start, skip, count))
+            else:
+                data[loc, s, n, :, e2, e1, start : start + count] = acquisition.data[:, skip : skip + count]
+                headers[where] = acquisition.head
             if trajectory is not None and acquisition.trajectory is not None:
                 trajectory[loc, s, n, e2, e1, start : start + count] = acquisition.trajectory[skip : skip + count]
-        return ReconBuffer(data, headers, _sampling(layout, acquisitions), trajectory)
+        averages = means.finish(headers)
+        return ReconBuffer(data, headers, _sampling(layout, acquisitions), trajectory, averages=averages)
 
     def _places(
         self, acquisitions: list[Acquisition], layout: _Layout

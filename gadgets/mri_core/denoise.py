@@ -16,6 +16,8 @@ class DenoiseGadget(Gadget2[ismrmrd.ImageHeader, Array[np.float32] | Array[np.co
 
     Takes and emits images. Images of signal-to-noise (after NoiseAdjustGadget, unscaled) have noise of standard
     deviation 1.
+
+    Mended against the C++ Gadgetron: meta attributes stay with their image.
     """
 
     image_std = Property(1.0, doc="standard deviation of the noise in the images", minimum=0.0)

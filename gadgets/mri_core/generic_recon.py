@@ -75,6 +75,7 @@ class GenericReconGadget(Gadget1[ReconData]):
             bit = bits.pop()
             if bit.data is not None and bit.data.data.size:
                 self._check_trajectory(space)
+                self.debug_array("data", bit.data.data)
                 self.reconstruct(bit, bit.data, space, recon_data.waveforms)
             elif bit.reference is not None and bit.calibration is not None:
                 bit.calibration.set(None)
@@ -141,6 +142,7 @@ class GenericReconGadget(Gadget1[ReconData]):
 
     def send(self, array: ImageArray, space: int, series: int, role: str) -> None:
         """Give an image array its numbers, say what it is, and send it."""
+        self.debug_array(role, array.data)
         label_images(array, self.encoding(space), self.image_series + series, role)
         self.put_next(GadgetContainerMessage(array))
 
@@ -188,6 +190,7 @@ class GenericReconGadget(Gadget1[ReconData]):
         images = ifft(kspace, IMAGE_AXES, out=kspace)
         for place in np.ndindex(*images.shape[:3]):
             self._replace_by_coil_map(images[place])
+        self.debug_array("coil_map", images)
         return images
 
     def _replace_by_coil_map(self, images: Array[np.complex64]) -> None:

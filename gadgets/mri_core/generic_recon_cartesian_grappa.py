@@ -22,7 +22,7 @@ from gadgetron.toolboxes.grappa import (
     unmixing_coefficients,
     wrapped_lines,
 )
-from gadgetron.toolboxes.reference import sampled_lines, snr_scale
+from gadgetron.toolboxes.reference import noise_of_averages, sampled_lines, snr_scale
 from gadgets.mri_core.generic_recon import GenericReconGadget, shared_place
 
 
@@ -45,7 +45,8 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
     Takes recon data with calibration data as GenericReconCartesianReferencePrepGadget leaves it; recon data without
     uses the coefficients of the last one that had some. Emits, for each encoding space e, the g-factor if asked for
     (series image_series + 10 (e + 2)), the SNR map if asked for (image_series + 100 (e + 3)), and the images
-    (image_series + e + 1). Without acceleration coils are combined with their maps.
+    (image_series + e + 1). Without acceleration coils are combined with their maps. Where n lines were averaged, images
+    have the signal of one and less noise; the SNR map is sqrt(n) times that of one.
 
     Mended against the C++ Gadgetron: the map of a single coil has unit norm, it does not square the image; pixels where
     all coils are zero are zero, not NaN; lines are counted in every slice and S, not only in the first; on a matrix
@@ -90,7 +91,7 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         if self.send_out_gfactor and are_new and coefficients.gfactor is not None:
             self.send(part_of(array, coefficients.gfactor.astype(np.complex64)), space, 10 * (space + 2), ROLE_GFACTOR)
         if self.send_out_snr_map:
-            self.send(self._snr_map(array, coefficients), space, 100 * (space + 3), ROLE_SNR_MAP)
+            self.send(self._snr_map(array, coefficients, data), space, 100 * (space + 3), ROLE_SNR_MAP)
         self.send(array, space, space + 1, ROLE_IMAGE)
 
     def _calibrate(self, reference: ReconBuffer, data: ReconBuffer, acceleration: Acceleration) -> _Coefficients:
@@ -121,6 +122,7 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
             gfactor[(*place, 0)] = g_factor(unmixing[place], factors)
             if wraps:
                 coefficients.kernels[place] = kernel
+        self.debug_array("unmixing", unmixing)
         return coefficients
 
     def _n_targets(self, reference: ReconBuffer) -> int:
@@ -147,8 +149,10 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
             np.multiply(image, np.float32(scale), out=images[(*place, 0)])
         return images
 
-    def _snr_map(self, array: ImageArray, coefficients: _Coefficients) -> ImageArray:
+    def _snr_map(self, array: ImageArray, coefficients: _Coefficients, data: ReconBuffer) -> ImageArray:
         snr = array.data.copy()
+        if data.averages is not None:
+            snr /= np.float32(noise_of_averages(data.averages))
         if coefficients.gfactor is not None:
             for place in np.ndindex(*snr.shape[:3]):
                 factor = coefficients.gfactor[shared_place(place, coefficients.gfactor.shape)]

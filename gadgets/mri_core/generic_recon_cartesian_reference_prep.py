@@ -118,6 +118,7 @@ class GenericReconCartesianReferencePrepGadget(Gadget1[ReconData]):
         for each in bits:
             each.reference, each.calibration = None, result
         bits[0].reference = reference
+        self.debug_array("reference", reference.data)
 
     def _use_other_lines(
         self, bit: ReconBit, source: ReconBuffer, lines: CalibrationLines, key: Key, acceleration: Acceleration

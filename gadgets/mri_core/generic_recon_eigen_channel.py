@@ -56,6 +56,7 @@ class GenericReconEigenChannelGadget(Gadget1[ReconData]):
         for space, bit in enumerate(message.object.bits):
             if bit.data is not None and self.upstream_coil_compression:
                 self._compress(bit, bit.data, space)
+                self.debug_array("data", bit.data.data)
         self.put_next(message)
 
     def _compress(self, bit: ReconBit, data: ReconBuffer, space: int) -> None:

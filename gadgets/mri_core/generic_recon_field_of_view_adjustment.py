@@ -47,6 +47,7 @@ class GenericReconFieldOfViewAdjustmentGadget(Gadget1[ImageArray]):
         headers: Any = array.headers.flat
         for header in headers:
             header.matrix_size[:] = (n_x, n_y, n_z)
+        self.debug_array("images", array.data)
         self.put_next(message)
 
     def _sizes(self, array: ImageArray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

@@ -68,6 +68,7 @@ class GenericReconImageArrayScalingGadget(Gadget1[ImageArray]):
             if meta is not None:
                 append_meta(meta, IMAGE_COMMENT, f"x{factor:.4g}")
                 meta[SCALE_RATIO] = number_text(factor)
+        self.debug_array("images", array.data)
         self.put_next(message)
 
     def _factor(self, array: ImageArray) -> float:

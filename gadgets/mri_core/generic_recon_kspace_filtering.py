@@ -60,4 +60,5 @@ class GenericReconKSpaceFilteringGadget(Gadget1[ImageArray]):
             if any(values is not None for values in filters):
                 kspace = fft(array.data, AXES)
                 array.data = ifft(apply_filters(kspace, filters), AXES, out=kspace)
+        self.debug_array("images", array.data)
         self.put_next(message)

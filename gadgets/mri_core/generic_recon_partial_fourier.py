@@ -48,6 +48,7 @@ class GenericReconPartialFourierHandlingGadget(Gadget1[ImageArray]):
             extents = self._extents(array)
             if any(extent != (0, n - 1) for extent, n in zip(extents, array.data.shape[-3:], strict=True)):
                 array.data = ifft(self.handle(fft(array.data, AXES), extents), AXES)
+        self.debug_array("images", array.data)
         self.put_next(message)
 
     @abstractmethod

@@ -21,7 +21,7 @@ from gadgetron.noise_storage import (
     store_noise,
 )
 from gadgetron.properties import Property
-from gadgetron.recon_types import FLAG_NOISE
+from gadgetron.recon_types import FLAG_NOISE, FLAGS_NOT_IMAGING
 from gadgetron.storage import Storage
 from gadgetron.toolboxes.arrays import shared_pool
 from gadgetron.toolboxes.coils import mix_channels
@@ -33,6 +33,7 @@ from gadgetron.toolboxes.noise import (
     prewhitener,
 )
 from gadgetron.toolboxes.noise_files import serialize_sfndam
+from gadgetron.toolboxes.readout import is_finite
 
 Header = Container[ismrmrd.AcquisitionHeader]
 Readout = Container[Array[np.complex64]]
@@ -43,14 +44,16 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
 
     Takes acquisitions; emits those that are not noise, in order. The covariance is, in this order: the file that the
     parameter `noisecovariancein` names; the stored one of the noise scan that the header depends on; that of the noise
-    readouts before the first imaging readout. Without any of them readouts pass unchanged.
+    readouts before the first imaging readout. Without any of them readouts pass unchanged. Feedback, navigator, dummy
+    and surface coil correction readouts are no imaging readouts: those before the first one pass unchanged.
 
     Noise that was measured is stored under the scan's measurement ID (without one, its measurement_uid), for scans
     that depend on it, and in the file that the parameter `noisecovarianceout` names.
 
     Mended against the C++ Gadgetron: `scale_only_channels_by_name` finds the channel, not the name's position in the
     list; headers without acquisitionSystemInformation or measurementInformation do not crash it; of a stored covariance
-    the scan's channels are taken by name, and if one is missing that is an error, instead of taking the wrong ones.
+    the scan's channels are taken by name, and if one is missing that is an error, instead of taking the wrong ones;
+    noise that is zero in all channels is no noise scan; noise readouts that are not finite are left out.
     """
 
     noise_dependency_prefix = Property(NOISE_PREFIX, doc="beginning of the name of stored covariances")
@@ -133,6 +136,8 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
                 self.pass_on(message)
             elif header.object.flags & FLAG_NOISE:
                 self._collect(header, readout)
+            elif not (self._is_decided or waiting) and header.object.flags & FLAGS_NOT_IMAGING:
+                self.put_next(header)  # noise may come yet, and the sampling interval is another one
             else:
                 waiting.append((header, readout))
         if waiting:
@@ -140,6 +145,9 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
 
     def _collect(self, header: Header, readout: Readout) -> None:
         if self._is_decided or self._stored is not None or not self.perform_noise_adjust:
+            return
+        if not is_finite(readout.object):
+            self.log.warning("noise.not_finite", scan_counter=header.object.scan_counter)
             return
         noise = readout.object.astype(np.complex128)
         n_channels, n_samples = noise.shape
@@ -186,6 +194,9 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         noise = self._stored or self._measured()
         if noise is None:
             self.log.info("noise.none", hint="readouts pass unchanged")
+            return
+        if not noise.covariance.any():
+            self.log.warning("noise.all_zero", hint="as without a noise scan: readouts pass unchanged")
             return
         if self._stored is None:
             try:
@@ -236,8 +247,10 @@ class NoiseAdjustGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
     def close(self, flags: int) -> None:
         """Store the noise of a scan that had nothing else: that it can be stored is all there is to such a scan."""
         noise = self._measured() if flags == CLOSE_NORMAL and not self._is_decided else None
-        if noise is not None:
+        if noise is not None and noise.covariance.any():
             self._keep(noise)
+        elif noise is not None:
+            self.log.warning("noise.all_zero", hint="it is not stored")
 
 
 def _load(path: Path) -> NoiseCovariance:

@@ -9,9 +9,10 @@ from gadgetron.errors import LimitExceeded, MalformedMessageError
 from gadgetron.gadget import Gadget2
 from gadgetron.limits import LIMITS
 from gadgetron.message import Array, Container, ParametersMessage
-from gadgetron.recon_types import FLAG_NOISE
+from gadgetron.recon_types import FLAG_NOISE, FLAGS_NOT_IMAGING
 from gadgetron.toolboxes.coils import mix_channels
 from gadgetron.toolboxes.noise import noise_scale, prewhitener
+from gadgetron.toolboxes.readout import is_finite
 
 
 class NoiseAdjustGadget_unoptimized(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):  # noqa: N801  # its name
@@ -43,7 +44,7 @@ class NoiseAdjustGadget_unoptimized(Gadget2[ismrmrd.AcquisitionHeader, Array[np.
         if head.flags & FLAG_NOISE:
             self._collect(head, readout.object)
             return
-        if not self._is_decided:
+        if not self._is_decided and not head.flags & FLAGS_NOT_IMAGING:
             self._decide(head)
         if self._matrix is not None:
             n_channels = readout.object.shape[0]
@@ -56,7 +57,7 @@ class NoiseAdjustGadget_unoptimized(Gadget2[ismrmrd.AcquisitionHeader, Array[np.
         self.put_next(header)
 
     def _collect(self, head: ismrmrd.AcquisitionHeader, data: Array[np.complex64]) -> None:
-        if self._is_decided:
+        if self._is_decided or not is_finite(data):
             return
         noise = data.astype(np.complex128)
         n_channels = len(noise)
@@ -72,6 +73,9 @@ class NoiseAdjustGadget_unoptimized(Gadget2[ismrmrd.AcquisitionHeader, Array[np.
     def _decide(self, head: ismrmrd.AcquisitionHeader) -> None:
         self._is_decided = True
         if self._sum is None or self._n_samples == 0:
+            return
+        if not self._sum.any():
+            self.log.warning("noise.all_zero", hint="as without a noise scan: readouts pass unchanged")
             return
         try:
             matrix = prewhitener(self._sum / self._n_samples)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import ismrmrd
 import numpy as np
 
 from gadgetron.gadget import Gadget2
+from gadgetron.limits import LIMITS, check
 from gadgetron.message import BLOCK_OVERHEAD_BYTES, Array, Container, MessageBlock, ParametersMessage
 from gadgetron.properties import Property
-from gadgetron.recon_types import FLAG_LAST_IN_SLICE, FLAG_NOISE
+from gadgetron.recon_types import FLAG_LAST_IN_SLICE, FLAG_NOISE, FLAG_PHASE_CORRECTION, FLAGS_NOT_IMAGING
 from gadgetron.toolboxes.arrays import owned, shared_pool
 from gadgetron.toolboxes.coils import mix_channels, principal_components
+from gadgetron.toolboxes.readout import is_finite
 
 MAX_BUFFERED = 100
 CENTRAL_SAMPLES = 16
@@ -29,7 +32,9 @@ class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     than 16 lines) the components are found, which apply to all lines of the slice. All channels are kept:
     CoilReductionGadget drops some.
 
-    Mended against the C++ Gadgetron: what waits at the end of the stream is not lost.
+    Mended against the C++ Gadgetron: what waits at the end of the stream is not lost; feedback, navigator, dummy,
+    surface coil correction and phase correction readouts, and those with samples that are not finite, have no say in
+    the components, and do not count among the 100.
     """
 
     uncombined_channels_by_name = Property(
@@ -43,6 +48,8 @@ class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         super().__init__(name, **properties)
         self._uncombined: list[int] = []
         self._waiting: dict[int, list[tuple[Header, Readout]]] = {}
+        self._n_analysed: Counter[int] = Counter()  # how many of them the components come from
+        self._nbytes = 0
         self._matrices: dict[tuple[int, int], Array[np.complex64]] = {}  # by slice and number of channels
 
     def process_config(self, parameters: ParametersMessage) -> None:
@@ -79,15 +86,19 @@ class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
 
     def _hold(self, header: Header, readout: Readout, slice_index: int) -> None:
         is_last = bool(header.object.flags & FLAG_LAST_IN_SLICE)
-        waiting = self._waiting.setdefault(slice_index, [])
         readout.object = owned(readout.object)
-        waiting.append((header, readout))
-        if is_last or len(waiting) >= MAX_BUFFERED:
+        self._nbytes += readout.object.nbytes
+        check("bytes of readouts that wait for their slice's components", self._nbytes, LIMITS.max_session_bytes)
+        self._waiting.setdefault(slice_index, []).append((header, readout))
+        self._n_analysed[slice_index] += _is_analysed((header, readout))
+        if self._n_analysed[slice_index] >= (1 if is_last else MAX_BUFFERED):
             self._release(slice_index)
 
     def _release(self, slice_index: int) -> None:
         """Find the components of a slice, and send the lines that waited for them."""
         waiting = self._waiting.pop(slice_index)
+        self._n_analysed.pop(slice_index, None)
+        self._nbytes -= sum(readout.object.nbytes for _, readout in waiting)
         start = 0
         while start < len(waiting):
             shape = waiting[start][1].object.shape
@@ -95,8 +106,10 @@ class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             while stop < len(waiting) and waiting[stop][1].object.shape == shape:
                 stop += 1
             if (slice_index, shape[0]) not in self._matrices:
-                same = [pair for pair in waiting if pair[1].object.shape[0] == shape[0]]
-                self._matrices[slice_index, shape[0]] = self._find_components(same)
+                same = [pair for pair in waiting if pair[1].object.shape[0] == shape[0] and _is_analysed(pair)]
+                self._matrices[slice_index, shape[0]] = (
+                    self._find_components(same) if same else np.eye(shape[0], dtype=np.complex64)
+                )
             self._transform(waiting[start:stop], slice_index)
             start = stop
 
@@ -134,3 +147,9 @@ class PCACoilGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             for slice_index in sorted(self._waiting):
                 self._release(slice_index)
         self._waiting = {}
+
+
+def _is_analysed(line: tuple[Header, Readout]) -> bool:
+    """Tell whether a readout has a say in the components."""
+    header, readout = line
+    return not header.object.flags & (FLAGS_NOT_IMAGING | FLAG_PHASE_CORRECTION) and is_finite(readout.object)

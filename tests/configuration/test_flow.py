@@ -53,6 +53,21 @@ class Everything(Gadget):
     emits = ((str,),)
 
 
+def test_what_may_come_or_not_is_no_notice():
+    anything = FlowStep("x", Gadget, True, (READOUT,), (READOUT, WAVEFORM, (str,)), emits_anything=True)
+    report = check_flow((READOUT,), [anything], ())
+    assert report.notices == []
+    assert set(report.at_end) == {READOUT, WAVEFORM, (str,)}
+    assert "type str fall off" in "".join(check_flow((READOUT,), [anything, step(Everything)], ()).notices)
+    by_pass = check_flow((READOUT, WAVEFORM), [anything], ())
+    assert len(by_pass.notices) == 1
+    assert "Other + Array[uint32] fall off the end" in by_pass.notices[0]
+
+
+def step(cls):
+    return FlowStep(cls.__name__, cls)
+
+
 def check(*classes, readers=(READOUT, WAVEFORM), writers=(), strict=()):
     steps = [FlowStep(cls.__name__, cls, cls not in strict) for cls in classes]
     return check_flow(readers, steps, writers)

@@ -223,7 +223,7 @@ def test_external_nodes_are_read():
         '<external><connect address="10.0.0.1" port="1"/></external>'
     )
     first, second, third = parse(v2(document)).nodes
-    configuration = b'<configuration a="1">x<any thing="&#252;" />text</configuration>'
+    configuration = '<configuration a="1">x<any thing="ü"/>text</configuration>'.encode()
     assert first == ExternalSpec("localhost:18000", ConnectSpec("localhost", 18000), configuration)
     execute = ExecuteSpec("python", "m.n", "f")
     components = (ComponentSpec("", "R"),), (ComponentSpec("", "W"),)
@@ -236,7 +236,7 @@ def test_external_nodes_are_read():
     [
         ("", "neither <execute> nor <connect>"),
         ('<connect port="1"/><execute name="m" type="python"/>', "both <execute> and <connect>"),
-        ('<connect port="70000"/>', "expected a port"),
+        ('<connect port="70000"/>', "connect: '70000', expected a port"),
         ('<execute type="python"/>', "name"),
     ],
 )
@@ -289,7 +289,7 @@ def test_only_our_errors_escape(data):
 def test_equal_documents_are_parsed_once(monkeypatch):
     document = v1([("cached", "lib", "X", ())])
     first = parse_configuration(document, "one.xml")
-    monkeypatch.setattr(parse_module, "parse_xml", None)  # would fail if it were called
+    monkeypatch.setattr(parse_module, "parse_with_sources", None)  # would fail if it were called
     second = parse_configuration(document, "two.xml", from_client=True)
     assert second.nodes is first.nodes
     assert (first.source, first.from_client) == ("one.xml", False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gadgetron.configuration.packaged import stock_folder
@@ -100,6 +102,9 @@ def test_stock_configurations_begin_with_what_they_are_for(name):
     comment = first_comment((stock_folder() / name).read_bytes(), max_bytes=1 << 20)
     assert len(comment) > 60
     assert comment.endswith(".")
+    assert re.search(
+        "float|uint16|16-bit|unsigned short|complex|nothing|image array|sends|names", comment
+    )  # what comes out
 
 
 def test_the_example_of_the_architecture_document_is_valid_as_printed():

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gadgetron.configuration.xml_safe import MAX_TAG_CHARACTERS, first_comment, local_name, parse_xml
+from gadgetron.configuration.xml_safe import (
+    MAX_NAMESPACE_DECLARATIONS,
+    MAX_TAG_CHARACTERS,
+    first_comment,
+    local_name,
+    parse_with_sources,
+    parse_xml,
+)
 from gadgetron.errors import ConfigurationError, GadgetronError, LimitExceeded, MalformedMessageError
 from gadgetron.limits import LIMITS
 
@@ -122,3 +129,57 @@ def test_the_first_comment_is_the_one_before_the_root():
     assert first_comment(document, max_bytes=1000) == "what it is for"
     assert first_comment(b"<a><!-- inside --></a>", max_bytes=1000) == ""
     assert first_comment(document, max_bytes=10) == ""
+
+
+def as_written(document: str | bytes) -> list[bytes]:
+    data = document.encode() if isinstance(document, str) else document
+    root, sources = parse_with_sources(data, max_bytes=1 << 20, what="document", name="c")
+    assert same(root, parse(data))
+    return [sources.document(element) for element in root.iter() if local_name(element) == "c"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<c/>",
+        "<c />",
+        "<c a='1' b=\"/>'ü\" />",
+        "<c></c >",
+        "<c><d/></c>",
+        "<c\n>\r\n<!-- </c> --><![CDATA[</c>]]> &lt; &#228; <?pi </c>?><d>ü</d>\t</c\n>",
+        '<c xmlns="urn:own" xmlns:g="urn:g"><g:d g:e="1"/></c>',
+        "<c a='>'>x</c>",
+        "<c>" + "x" * 300_000 + "</c>",
+    ],
+)
+def test_elements_are_given_as_they_are_written(text: str) -> None:
+    assert as_written(f"<?xml version='1.0'?><!-- c --><r><b>ü{text}</b>{text} tail<d/></r>") == [text.encode()] * 2
+
+
+def test_elements_of_other_encodings_are_given_in_utf_8() -> None:
+    text = "<r><c>ü</c></r>"
+    for data in (text.encode("utf-16"), b"<?xml version='1.0' encoding='latin1'?>" + text.encode("latin1")):
+        assert as_written(data) == ["<c>ü</c>".encode()]
+
+
+def test_elements_inside_each_other_are_given_each() -> None:
+    assert as_written("<c>1<c>2<c/></c></c>") == [b"<c>1<c>2<c/></c></c>", b"<c>2<c/></c>", b"<c/>"]
+
+
+def test_prefixes_from_further_up_are_declared_where_they_are_used() -> None:
+    document = (
+        '<r xmlns="urn:default" xmlns:a="urn:a" xmlns:b="urn:b&amp;&quot;" xmlns:unused="urn:u"><d xmlns:a="urn:inner">'
+        '<c><a:x b:y="1"/></c></d><e xmlns:b="urn:over"/><c xmlns:a="urn:own"><a:x/><b:y/></c><c>a b</c><a:c/></r>'
+    )
+    assert as_written(document) == [
+        b'<c xmlns:a="urn:inner" xmlns:b=\'urn:b&amp;"\'><a:x b:y="1"/></c>',
+        b'<c xmlns:b=\'urn:b&amp;"\' xmlns:a="urn:own"><a:x/><b:y/></c>',
+        b"<c>a b</c>",
+        b'<a:c xmlns:a="urn:a"/>',
+    ]
+
+
+def test_too_many_namespace_declarations_are_refused() -> None:
+    declarations = "".join(f' xmlns:p{number}="u"' for number in range(MAX_NAMESPACE_DECLARATIONS + 1))
+    with pytest.raises(LimitExceeded, match="namespace declarations"):
+        as_written(f"<r{declarations}><c/></r>")

@@ -69,6 +69,7 @@ def test_the_numbers_of_the_architecture_are_those_of_the_program() -> None:
         f"outlive a session | {LIMITS.max_stored_bytes // MIB} MiB each, {LIMITS.max_stored_files} of a kind",
         f"| output in memory | {LIMITS.writer_queue_bytes // MIB} MiB",
         f"| output on disk | {LIMITS.max_spill_bytes // GIB} GiB",
+        f"files of a debug folder | {LIMITS.max_debug_bytes // GIB} GiB",
         f"| chains at once | {LIMITS.max_sessions} |",
         f"| connections | {LIMITS.max_connections} |",
         f"takes nothing for {SPILL_PATIENCE_S:g} s",
@@ -82,5 +83,5 @@ def test_the_numbers_of_the_architecture_are_those_of_the_program() -> None:
         assert words in text, words
     table = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("## Memory")[2].partition("\n## ")[0]
     names = re.findall(r"`(\w+_\w+)`", table.partition("When a gadget")[0])
-    assert len(names) == 12
+    assert len(names) == 13
     assert all(hasattr(LIMITS, name) for name in names)

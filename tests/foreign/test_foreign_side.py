@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,10 +21,10 @@ import pytest
 import gadgetron
 import gadgetron.external
 from gadgetron.errors import ConnectionLost, UnexpectedMessageError, UnknownMessageError
-from gadgetron.external import runner
+from gadgetron.external import handlers, runner
 from gadgetron.external.connection import Connection
 from gadgetron.legacy import Gadget
-from gadgetron.types import AcquisitionBucket, ImageArray, ReconBuffer, ReconData
+from gadgetron.types import AcquisitionBucket, ImageArray, ReconBuffer, ReconData, recon_data
 from tests import raw_client as raw
 from tests.readers_writers.messages import KINDS, written
 
@@ -138,9 +139,9 @@ def test_items_have_the_axes_of_the_cpp_program() -> None:
     data = b"".join(written(kind.writer, kind.message()) for kind in kinds)
     run(data + CLOSE, lambda connection: items.extend(connection.iter_with_mids()))
     assert [message_id for message_id, _ in items] == [1023, 1024, 1050]
-    recon_data, array, bucket = (item for _, item in items)
-    assert isinstance(recon_data, ReconData)
-    buffer = recon_data[0].ref
+    data_item, array, bucket = (item for _, item in items)
+    assert isinstance(data_item, ReconData)
+    buffer = data_item[0].ref
     assert isinstance(buffer, ReconBuffer)
     assert buffer.data.shape == (4, 3, 2, 2, 1, 1, 2)
     assert buffer.trajectory is not None
@@ -227,7 +228,10 @@ def test_an_item_without_a_writer_is_a_type_error() -> None:
         connection.send("text")
 
 
-def test_listen_serves_one_connection_on_this_computer_only() -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_listen_serves_one_connection_on_this_computer_only(address: str) -> None:
+    if address == "::1" and not has_ipv6_loopback():
+        pytest.skip("this computer has no IPv6")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -240,7 +244,7 @@ def test_listen_serves_one_connection_on_this_computer_only() -> None:
 
     thread = threading.Thread(target=lambda: gadgetron.external.listen(port, handler, "x", more=2))
     thread.start()
-    far = _connect(port)
+    far = _connect(address, port)
     far.sendall(START + raw.acquisition(5) + CLOSE)
     received = b""
     while piece := far.recv(65536):
@@ -248,13 +252,21 @@ def test_listen_serves_one_connection_on_this_computer_only() -> None:
     far.close()
     thread.join(10)
     assert received == raw.acquisition(5) + CLOSE
-    assert addresses == ["127.0.0.1"]
+    assert addresses == [address]
 
 
-def _connect(port: int) -> socket.socket:
+def has_ipv6_loopback() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def _connect(address: str, port: int) -> socket.socket:
     for _ in range(500):
         try:
-            return socket.create_connection(("127.0.0.1", port))
+            return socket.create_connection((address, port))
         except ConnectionRefusedError:
             threading.Event().wait(0.01)
     raise AssertionError("nothing listens")
@@ -300,6 +312,62 @@ def test_old_names() -> None:
     assert gadgetron.external.constants.GADGET_MESSAGE_BUCKET == 1050
     assert callable(gadgetron.examples.recon_buffers)
     assert gadgetron.external.Connection is Connection
+    assert gadgetron.version.version == gadgetron.__version__
+    assert (gadgetron.version.major, gadgetron.version.minor) == (5, 0)
+
+
+OLD_NAMES = {
+    "gadgetron.external.handlers": "register_handler push_register_handler_hook",
+    "gadgetron.external.listen": "listen wait_for_client_connection",
+    "gadgetron.types.recon_data": "read_recon_data read_recon_bits read_recon_bit read_recon_buffer "
+    "read_sampling_description write_recon_data write_recon_bit write_recon_buffer write_sampling_description",
+    "gadgetron.types.image_array": "read_meta_container read_meta_container_vector read_waveforms "
+    "write_meta_container write_meta_container_vector write_waveforms",
+    "gadgetron.types.acquisition_bucket": "bundle_meta stats_meta waveform_meta bucket_meta read_bucketstats "
+    "read_waveforms read_data_as_array read_acquisitions",
+}
+
+
+@pytest.mark.parametrize("module", OLD_NAMES)
+def test_helpers_can_be_imported_by_their_old_names(module: str) -> None:
+    code = "".join(f"from {module} import {name}; assert callable({name})\n" for name in OLD_NAMES[module].split())
+    exec(code, {})
+
+
+@pytest.mark.slow
+def test_listen_is_the_function_and_its_module_can_be_imported() -> None:
+    code = (
+        "{}\nfrom gadgetron.external.listen import listen as first\nimport gadgetron.external.listen\n"
+        "from gadgetron.external import listen as second\nassert first is second is gadgetron.external.listen\n"
+        "assert gadgetron.external.listen.__module__ == 'gadgetron.external.listen'"
+    )
+    for before in ("", "import gadgetron.external.listen", "from gadgetron.external import listen"):
+        done = python("-c", code.format(before))
+        assert done.returncode == 0, done.stderr
+
+
+def test_pieces_of_recon_data_are_read_and_written_alone() -> None:
+    kind = KINDS["recon-data"]
+    data = written(kind.writer, kind.message())
+    source = BytesIO(data[10:])  # behind id and number
+    again = BytesIO()
+    bit = recon_data.read_recon_bit(source)
+    recon_data.write_recon_bit(again, bit)
+    assert again.getvalue() == data[10 : 10 + source.tell()]
+    assert source.tell() > 1000
+
+
+def test_a_handler_that_a_module_has_registered_is_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "registered", [])
+    monkeypatch.setattr(handlers, "_hook", lambda handler: handlers.registered.append(handler))
+    handlers.register_handler(echo)
+    monkeypatch.setattr("importlib.import_module", lambda _name: SimpleNamespace(__name__="m"))
+    assert runner.load_target("m", None) is echo
+    seen: list[Any] = []
+    handlers.push_register_handler_hook(seen.append)
+    handlers.register_handler(run)
+    assert seen == [run]
+    assert handlers.registered == [echo]
 
 
 def test_centered_transforms_are_inverse_for_every_size() -> None:

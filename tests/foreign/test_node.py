@@ -9,11 +9,14 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from gadgetron.configuration.model import ConnectSpec
 from gadgetron.external.connection import Connection
+from gadgetron.foreign.node import ExternalGadget, ForeignModule
 from gadgetron.foreign.settings import CommandSettings, ForeignSettings
 from gadgetron.message import make_message
 from gadgetron.output import Output
@@ -73,6 +76,41 @@ def test_several_nodes_one_after_another_and_the_old_style(server: InProcessServ
     assert np.allclose(np.frombuffer(first[340:], np.complex64), expected)
 
 
+def test_the_configuration_goes_to_the_module_as_it_is_written(server: InProcessServer) -> None:
+    written = "<configuration a='1'><!-- x --><![CDATA[<]]><?pi?><property name=\"n\" value='&#228;'/></configuration>"
+    reply = run(server, execute("says_configuration", configuration=written))
+    assert reply.is_complete
+    assert output(server) == [written]
+
+
+@pytest.mark.parametrize("reference", ["p@Other", "threads@Echo"])
+def test_properties_of_a_python_gadget_are_followed_to_other_gadgets(server: InProcessServer, reference: str) -> None:
+    def gadget(name: str, dll: str, classname: str, **properties: str) -> str:
+        texts = "".join(
+            f"<property><name>{key}</name><value>{value}</value></property>" for key, value in properties.items()
+        )
+        return f"<gadget><name>{name}</name><dll>{dll}</dll><classname>{classname}</classname>{texts}</gadget>"
+
+    module = {"python_module": MODULES, "python_class": "says_configuration"}
+    xml = (
+        "<gadgetronStreamConfiguration>"
+        "<reader><slot>1008</slot><dll></dll><classname>readers_writers.acquisition.AcquisitionReader</classname></reader>"
+        "<writer><slot>1008</slot><dll></dll><classname>readers_writers.acquisition.AcquisitionWriter</classname></writer>"
+        + gadget("Echo", "", "tests.misbehaving.Echo", threads="3")
+        + gadget("Python", "gadgetron_python", "PythonGadget", **module, threads="x", p=reference)
+        + gadget("Other", "gadgetron_python", "PythonGadget", **module, p="threads@Echo")
+        + "</gadgetronStreamConfiguration>"
+    )
+    reply = raw.exchange(server.port, raw.config_script(xml.encode()), raw.header(), raw.acquisition(1), raw.close())
+    server.wait_for_summaries(1)
+    assert reply.scan_counters == [1], reply.error
+    texts = [text for text in output(server) if "configuration" in text]
+    assert all('<property name="p" value="3" />' in text for text in texts), texts
+    assert sum('<property name="threads" value="x" />' in text for text in texts) == 1
+    missing = raw.exchange(server.port, raw.config_script(xml.replace("threads@Echo", "threads@Ecco").encode()))
+    assert "refers to threads@Ecco, but no gadget has that name; did you mean Echo?" in missing.error
+
+
 def test_a_session_without_parameters_starts_and_ends_the_module(server: InProcessServer) -> None:
     reply = raw.exchange(server.port, raw.config_script(chain(execute(""))), raw.close())
     server.wait_for_summaries(1)
@@ -91,6 +129,10 @@ def test_a_session_without_parameters_starts_and_ends_the_module(server: InProce
         ("closes_early", "closed its connection before it was done"),
         ("no_such_function", "has no no_such_function that takes a connection"),
         ("Broken", "cannot take an item of"),
+        ("hints_and_sends_garbage", "for which the node has no reader; its last lines: look here first"),
+        ("hints_and_reports", r"ValueError: out of memory \\x1b.31m; its last lines: look here first"),
+        ("says_half_a_line_and_closes", "before it was done .*; its last lines: socket trouble"),
+        ("leaves_its_socket", r"killed by signal 9 \(SIGKILL\) before it was done"),
     ],
 )
 def test_a_failing_module_is_told(server: InProcessServer, target: str, reason: str) -> None:
@@ -100,9 +142,40 @@ def test_a_failing_module_is_told(server: InProcessServer, target: str, reason: 
     assert not processes()
 
 
+def test_a_last_line_is_left_out_only_if_it_is_what_the_failure_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    gadget = ExternalGadget(ForeignModule(ConnectSpec("localhost", 1), b"", {}, ()), "m")
+    monkeypatch.setattr(gadget, "_process", SimpleNamespace(last_lines=["x", "ValueError: no"]))
+    assert gadget._reason("text bytes: ValueError: no") == "text bytes: ValueError: no; its last lines: x"
+    assert gadget._reason("no x").endswith("its last lines: x | ValueError: no")
+
+
 def test_a_module_that_cannot_be_imported_is_told(server: InProcessServer) -> None:
     reply = run(server, execute("f", module="tests.foreign.no_such_module"), readouts(1))
     assert "No module named" in reply.error
+
+
+def test_who_goes_on_with_a_modules_connection_is_waited_for(server: InProcessServer) -> None:
+    reply = run(server, execute("hands_its_socket_on"), readouts(1))
+    assert reply.is_complete, reply
+
+
+def test_a_line_without_its_end_is_told_and_logged(start_server: Callable[..., InProcessServer]) -> None:
+    server = start_server(external_silence_s=1.5)
+    reply = run(server, execute("says_half_a_line"), readouts(1))
+    assert reply.error.endswith(r"; its last lines: waiting for the license \x07\x00"), reply.error
+    (record,) = [record for record in server.records.of("module.output") if "license" in record["line"]]
+    assert record["line"] == r"waiting for the license \x07\x00"
+
+
+def test_the_last_lines_of_a_chatty_module_are_in_the_log(server: InProcessServer) -> None:
+    run(server, execute("chats_and_fails"), readouts(1))
+    lines = output(server)
+    assert lines[0] == "line 0"
+    assert lines[-1] == "ValueError: at the very end"
+    assert {f"line {number}" for number in range(1970, 2000)} <= set(lines)
+    assert len(lines) < 1500
+    (missing,) = server.records.of("module.output_not_logged")
+    assert missing["n_lines"] + len(lines) == 2000 + len([line for line in lines if not line.startswith("line")])
 
 
 def test_a_busy_module_is_not_silent(start_server: Callable[..., InProcessServer]) -> None:

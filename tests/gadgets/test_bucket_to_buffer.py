@@ -5,7 +5,21 @@ import pytest
 from gadgetron.errors import LimitExceeded, MalformedMessageError
 from gadgets.mri_core.acquisition_accumulate_trigger import AcquisitionAccumulateTriggerGadget
 from gadgets.mri_core.bucket_to_buffer import BucketToBufferGadget
-from tests.gadgets.support import PARALLEL, Controller, acquisition, complex_noise, header_xml, objects, run, scan
+from tests.gadgets.support import (
+    PARALLEL,
+    Controller,
+    acquisition,
+    complex_noise,
+    header_xml,
+    objects,
+    relative_difference,
+    run,
+    scan,
+)
+
+INTERLEAVED_AVERAGES = PARALLEL.format(mode="interleaved").replace(
+    "</parallelImaging>", "<interleavingDimension>average</interleavingDimension></parallelImaging>"
+)
 
 
 def recon_data(messages, header, trigger="", **properties):
@@ -65,7 +79,7 @@ def test_buffers_come_in_the_order_of_their_counters(rng):
         for m in scan(complex_noise(rng, 1, 1, 2, 4), average=a, slice=s, contrast=c, repetition=r)
     ]
     found = []
-    for buffer in buffers(messages, header_xml((4, 2, 1)), split_slices=True):
+    for buffer in buffers(messages, header_xml((4, 2, 1)), split_slices=True, averages="separate"):
         idx = buffer.headers[0, 0, 0, 0, 0].idx
         found.append((idx.average, idx.slice, idx.contrast, idx.repetition))
     assert found == sorted(keys)
@@ -123,11 +137,98 @@ def test_a_buffer_that_is_used_again_has_no_old_lines(rng):
     assert not buffer.data[..., 3:, :].any()
 
 
-def test_the_last_of_two_equal_lines_stays(rng):
+def test_equal_lines_are_averaged_and_the_last_header_stays(rng):
+    lines = complex_noise(rng, 3, 2, 4)
+    messages = [acquisition(line, kspace_encode_step_1=1, scan_counter=i) for i, line in enumerate(lines)]
+    messages.append(acquisition(complex_noise(rng, 2, 4)))
+    (buffer,) = buffers(messages, header_xml((4, 2, 1)))
+    assert relative_difference(buffer.data[0, 0, 0, :, 0, 1], lines.mean(axis=0)) < 1e-6
+    assert buffer.headers[0, 0, 0, 0, 1].scan_counter == 2
+    assert buffer.averages[0, 0, 0, 0].tolist() == [1, 3]
+
+
+def test_the_last_of_two_equal_lines_stays_if_that_is_wanted(rng):
     first, second = complex_noise(rng, 1, 4), complex_noise(rng, 1, 4)
     messages = [acquisition(first, kspace_encode_step_1=1), acquisition(second, kspace_encode_step_1=1)]
-    (buffer,) = buffers(messages, header_xml((4, 2, 1)))
+    (buffer,) = buffers(messages, header_xml((4, 2, 1)), repeated_lines="replace")
     np.testing.assert_array_equal(buffer.data[0, 0, 0, :, 0, 1], second)
+    assert buffer.averages is None
+
+
+def test_samples_are_averaged_over_the_readouts_that_have_them(rng):
+    full, part = complex_noise(rng, 1, 8), complex_noise(rng, 1, 8)
+    messages = [acquisition(full, center_sample=4), acquisition(part, center_sample=4, discard_post=2)]
+    (buffer,) = buffers(messages, header_xml((8, 1, 1), parallel=PARALLEL.format(mode="embedded")))
+    expected = np.concatenate([(full + part)[:, :6] / 2, full[:, 6:]], axis=1)
+    assert relative_difference(buffer.data[0, 0, 0, :, 0, 0], expected) < 1e-6
+
+
+@pytest.mark.parametrize("dimensions", [{}, {"N_dimension": "contrast", "S_dimension": "average"}])
+@pytest.mark.parametrize("is_inner_loop", [False, True])
+def test_averages_are_averaged_each_line_over_those_that_have_it(dimensions, is_inner_loop, rng):
+    kspaces = complex_noise(rng, 3, 2, 1, 8, 4)
+    averages = [scan(kspace, average=i) for i, kspace in enumerate(kspaces)]
+    averages[2] = averages[2][:2]  # the last average ends early
+    messages = [message for average in averages for message in average]
+    if is_inner_loop:
+        messages.sort(key=lambda message: objects(message)[0].idx.kspace_encode_step_1)
+    (buffer,) = buffers(messages, header_xml((4, 8, 1)), averages="average" if dimensions else "auto", **dimensions)
+    expected = np.concatenate([kspaces[:, :, :, :2].mean(axis=0), kspaces[:2, :, :, 2:].mean(axis=0)], axis=2)
+    assert relative_difference(buffer.data[0, 0, 0], expected) < 1e-6
+    assert {header.idx.average for header in buffer.headers.flat} == {0}
+    assert buffer.averages.ravel().tolist() == [3] * 2 + [2] * 6
+
+
+@pytest.mark.parametrize(
+    ("properties", "header", "shapes"),
+    [
+        ({"averages": "separate"}, {}, [(1, 1), (1, 1)]),
+        ({"averages": "separate", "S_dimension": "average"}, {}, [(2, 1)]),
+        ({"S_dimension": "average"}, {}, [(2, 1)]),
+        ({"averages": "average", "N_dimension": "average"}, {}, [(1, 1)]),
+        ({}, {"parallel": INTERLEAVED_AVERAGES}, [(1, 1), (1, 1)]),
+        ({"averages": "average", "N_dimension": "average"}, {"parallel": INTERLEAVED_AVERAGES}, [(1, 2)]),
+        ({}, {"trajectory": "radial"}, [(1, 1), (1, 1)]),
+    ],
+)
+def test_averages_are_kept_apart_where_that_is_wanted(properties, header, shapes, rng):
+    messages = [m for i in range(2) for m in scan(complex_noise(rng, 1, 1, 4, 4), average=i)]
+    found = buffers(messages, header_xml((4, 4, 1), **header), **properties)
+    assert [buffer.data.shape[1:3] for buffer in found] == shapes
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, complex(0, -np.inf)])
+def test_a_readout_that_is_not_finite_is_left_out_and_told(bad, rng, capsys):
+    kspace = complex_noise(rng, 2, 1, 8, 4)
+    messages = scan(kspace)
+    both = 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING - 1)
+    for index in (3, 5):
+        head, data = objects(messages[index])
+        data[1, 2] = bad
+        head.scan_counter = 40 + index
+        head.flags |= both
+    controller = Controller()
+    gadgets = [AcquisitionAccumulateTriggerGadget(), BucketToBufferGadget()]
+    (message,) = run(gadgets, messages, header_xml((4, 8, 1)), controller=controller)
+    (bit,) = objects(message)[0].bits
+    kspace[:, :, [3, 5]] = 0
+    np.testing.assert_array_equal(bit.data.data[0, 0, 0], kspace)
+    assert bit.reference is None
+    assert len(controller.texts) == 1
+    assert "scan_counter 43" in controller.texts[0]
+    assert "n_readouts=2 scan_counter=43" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_huge_samples_are_finite(rng):
+    kspace = 1e30 * complex_noise(rng, 1, 1, 2, 4)
+    (buffer,) = buffers(scan(kspace), header_xml((4, 2, 1)))
+    np.testing.assert_array_equal(buffer.data[0, 0, 0], kspace)
+
+
+def test_spokes_that_come_again_are_not_averaged(rng):
+    first, second = complex_noise(rng, 1, 4), complex_noise(rng, 1, 4)
+    (buffer,) = buffers([acquisition(first), acquisition(second)], header_xml((4, 1, 1), trajectory="radial"))
+    np.testing.assert_array_equal(buffer.data[0, 0, 0, :, 0, 0], second)
 
 
 @pytest.mark.parametrize("mode", ["separate", "external", "embedded", "interleaved"])

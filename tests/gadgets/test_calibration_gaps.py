@@ -145,7 +145,9 @@ def test_calibration_that_is_no_use_is_replaced_by_the_last_one_and_the_client_t
     assert roles == ["Gfactor", "Image", "Image"]  # the g-factor is sent where it was computed
     assert max(difference(array, magnitude) for array in results[1:]) < 0.06
     (text,) = controller.texts
-    assert re.match(r"WARNING GenericReconCartesianGrappaGadget: calibration data has 3 samples along y.*is used", text)
+    assert re.match(
+        r"WARNING gadget GenericReconCartesianGrappaGadget: calibration data has 3 samples along y.*is used", text
+    )
 
 
 def test_calibration_that_comes_before_its_imaging_data_waits_for_it():

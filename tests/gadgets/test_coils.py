@@ -93,6 +93,42 @@ def test_named_channels_move_to_the_front_unchanged(rng):
         np.testing.assert_allclose(objects(message)[1][:2], channels, rtol=1e-6)
 
 
+NOT_ANALYSED = (
+    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+    ismrmrd.ACQ_IS_NAVIGATION_DATA,
+    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
+    ismrmrd.ACQ_IS_PHASECORR_DATA,
+)
+
+
+@pytest.mark.parametrize("flag", [*NOT_ANALYSED, None])
+def test_readouts_that_are_no_image_have_no_say_in_the_components_and_do_not_count(flag, rng):
+    def messages(*, with_others):
+        generator = np.random.default_rng(5)
+        for i, message in enumerate(lines(generator, 120, last=False)):
+            yield message
+            if with_others:
+                loud = 1000 * complex_noise(rng, 4, 32) if flag else np.full((4, 32), np.nan, np.complex64)
+                yield acquisition(loud, scan_counter=1000 + i, flags=(flag,) if flag else ())
+
+    gadget, expected = PCACoilGadget(), PCACoilGadget()
+    results = run(gadget, messages(with_others=True), HEADER)
+    run(expected, messages(with_others=False), HEADER)
+    np.testing.assert_array_equal(gadget._matrices[0, 4], expected._matrices[0, 4])
+    assert len(results) == 240
+
+
+def test_a_slice_without_readouts_to_analyse_passes_unchanged(rng):
+    data = complex_noise(rng, 4, 32)
+    gadget = PCACoilGadget()
+    assert run(gadget, [acquisition(data.copy(), flags=(*LAST, NOT_ANALYSED[0]))], HEADER, close=None) == []
+    np.testing.assert_array_equal(objects(run(gadget, [])[0])[1], data)
+
+
 def test_noise_is_dropped_and_others_pass_by(rng):
     other = make_message("text")
     noise = acquisition(complex_noise(rng, 4, 32), flags=(ismrmrd.ACQ_IS_NOISE_MEASUREMENT,))

@@ -27,6 +27,7 @@ from gadgets.mri_core.generic_recon_partial_fourier_handling_filter import (
 from gadgets.mri_core.generic_recon_partial_fourier_handling_pocs import GenericReconPartialFourierHandlingPOCSGadget
 from tests.gadgets.support import (
     PARALLEL,
+    Controller,
     acquisition,
     centred_fft,
     complex_noise,
@@ -139,16 +140,17 @@ def test_spirit_fills_missing_lines_in():
     assert factor == pytest.approx(1 / np.sqrt(2), rel=0.03)  # scaled by the root of the undersampling, 2
 
 
-def test_noise_of_one_stays_one_with_and_without_acceleration(rng):
+@pytest.mark.parametrize("n_averages", [1, 4])
+def test_noise_of_one_stays_one_in_snr_maps_with_and_without_acceleration(n_averages, rng):
     _, kspace = coil_kspace(scale=50.0)
     for mode in ("none", "embedded"):
         messages = []
-        for repetition in range(24):
+        for repetition, average in np.ndindex(24, n_averages):
             noisy = kspace + complex_noise(rng, *kspace.shape)
             if mode == "none":
-                messages += lines(noisy, range(N), repetition=repetition)
+                messages += lines(noisy, range(N), repetition=repetition, average=average)
             else:
-                messages += embedded(noisy, repetition=repetition)
+                messages += embedded(noisy, repetition=repetition, average=average)
         chain = [
             *buffers(N_dimension="repetition"),
             GenericReconCartesianReferencePrepGadget(),
@@ -163,6 +165,20 @@ def test_noise_of_one_stays_one_with_and_without_acceleration(rng):
         inside = np.abs(results[2].data[0, 0, 0, 0, 0]) > 20
         assert deviation[inside].mean() == pytest.approx(1, rel=0.08)
         assert results[1].headers[0, 0, 0].image_series_index == 3000
+
+
+def test_intermediate_results_are_written_where_they_are_wanted(tmp_path):
+    _, kspace = coil_kspace()
+    chain = [
+        *buffers(),
+        GenericReconCartesianReferencePrepGadget(debug_folder="debug"),
+        GenericReconCartesianGrappaGadget(debug_folder="debug"),
+    ]
+    text = header(parallel=PARALLEL.format(mode="embedded"))
+    (array,) = arrays(run(chain, embedded(kspace), text, controller=Controller(tmp_path)))
+    files = sorted(path.stem.split("_", 2)[2] for path in (tmp_path / "debug").iterdir())
+    assert files == ["0001_data", "0001_reference", "0002_coil_map", "0003_unmixing", "0004_Image"]
+    np.testing.assert_array_equal(np.load(next((tmp_path / "debug").glob("*_Image.npy"))), array.data)
 
 
 def test_the_g_factor_comes_first_and_once_per_calibration():

@@ -24,8 +24,10 @@ from gadgets.grappa.unmixing import Unmixing
 from gadgets.grappa.weights_calculator import Update, cpuWeightsCalculator, gpuWeightsCalculator
 from gadgets.mri_core.remove_ro_oversampling import RemoveROOversamplingGadget
 from tests.gadgets.support import (
+    Controller,
     acquisition,
     centred_fft,
+    centred_ifft,
     complex_noise,
     header_xml,
     objects,
@@ -75,6 +77,66 @@ def test_another_repetition_begins_another_image_but_calibration_lines_have_no_s
     messages = [line(rng, y, repetition=1) for y in (0, 2)]
     messages += [line(rng, 1, CALIBRATION), *(line(rng, y, repetition=2) for y in (0, 2))]
     assert [len(s.acquisitions) for s in slices(messages)] == [3, 2]
+
+
+def counters(piece):
+    idx = piece.acquisitions[-1].head.idx
+    return idx.contrast, idx.phase, idx.repetition, idx.set
+
+
+@pytest.mark.parametrize("dimension", ["contrast", "phase", "repetition", "set"])
+@pytest.mark.parametrize("flagged", [(), (N_Y - 1,), (2 * N_Y - 1,), (N_Y * 2 - 2, N_Y * 2 - 1)])
+def test_what_is_interleaved_gives_an_image_each_wherever_the_flag_is(rng, dimension, flagged):
+    messages = [line(rng, y, **{dimension: i}) for y in range(N_Y) for i in range(2)]
+    if flagged == (N_Y - 1,):  # one after the other
+        messages.sort(key=lambda message: getattr(objects(message)[0].idx, dimension))
+    for index in flagged:
+        objects(messages[index])[0].flags |= 1 << (ismrmrd.ACQ_LAST_IN_SLICE - 1)
+    found = slices(messages)
+    assert [len({a.head.idx.kspace_encode_step_1 for a in s.acquisitions}) for s in found] == [N_Y, N_Y]
+    place = ["contrast", "phase", "repetition", "set"].index(dimension)
+    assert [counters(s)[place] for s in found] == [0, 1]
+
+
+def test_without_a_flag_an_image_is_sent_when_the_next_one_begins(rng):
+    collect = SliceAccumulator()
+    whole = [line(rng, y) for y in range(N_Y)]
+    assert not run(collect, whole, HEADER, close=None)
+    (message,) = run(collect, [line(rng, 0, contrast=1)], close=None)
+    assert len(objects(message)[0].acquisitions) == N_Y
+    partial = [line(rng, y, contrast=1) for y in range(1, N_Y // 2 + 1)]  # partial Fourier
+    assert not run(collect, [*partial, line(rng, 0, contrast=2)], close=None)
+    (message,) = run(collect, [line(rng, 0, repetition=1)], close=None)
+    assert len(objects(message)[0].acquisitions) == N_Y // 2 + 1
+
+
+AVERAGED = header_xml((N_X, N_Y, 1), limits={"kspace_encoding_step_1": (0, N_Y - 1, CENTER), "average": (0, 2, 0)})
+
+
+@pytest.mark.parametrize("is_inner_loop", [False, True])
+def test_averages_are_one_image(rng, is_inner_loop):
+    messages = [message for average in range(3) for message in lines(rng, range(N_Y), average=average)]
+    if is_inner_loop:
+        messages.sort(key=lambda message: objects(message)[0].idx.kspace_encode_step_1)
+    (found,) = run([SliceAccumulator(), ImageAccumulator()], messages, AVERAGED)
+    expected = np.zeros((4, 1, N_Y, N_X), np.complex64)
+    for message in messages:
+        expected[:, 0, objects(message)[0].idx.kspace_encode_step_1] += objects(message)[1] / 3
+    assert relative_difference(objects(found)[0].data, centred_ifft(expected, (2, 3))) < 1e-5
+
+
+def test_a_readout_that_is_not_finite_is_left_out_but_its_flag_counts(rng):
+    messages = lines(rng, range(4))
+    objects(messages[-1])[1][0, 3] = np.nan
+    controller = Controller()
+    found = run(SliceAccumulator(), [*messages, *lines(rng, range(4))], HEADER, controller=controller)
+    assert [len(objects(message)[0].acquisitions) for message in found] == [3, 4]
+    assert len(controller.texts) == 1
+
+
+def test_copies_of_the_last_line_make_no_image_of_their_own(rng):
+    messages = [message for y in range(4) for message in (line(rng, y, LAST if y == 3 else ()) for _ in range(3))]
+    assert [len(s.acquisitions) for s in slices([*messages, *lines(rng, range(4))])] == [10, 4]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from gadgetron.message import make_message
 from gadgetron.toolboxes.noise import NoiseCovariance
 from gadgetron.toolboxes.noise_files import parse_noise_file, serialize_sfndam
 from gadgets.mri_core.noise_adjust import NoiseAdjustGadget
+from gadgets.mri_core.noise_adjust_unoptimized import NoiseAdjustGadget_unoptimized
 from tests.gadgets.support import (
     Controller,
     acquisition,
@@ -69,6 +70,49 @@ def test_without_noise_readouts_pass_unchanged(rng):
     data = complex_noise(rng, 3, 8)
     (message,) = run(NoiseAdjustGadget(), [acquisition(data)], header_xml())
     assert objects(message)[1] is data
+
+
+@pytest.mark.parametrize("class_", [NoiseAdjustGadget, NoiseAdjustGadget_unoptimized])
+@pytest.mark.parametrize("flag", [ismrmrd.ACQ_IS_DUMMYSCAN_DATA, ismrmrd.ACQ_IS_NAVIGATION_DATA])
+def test_readouts_that_are_no_image_do_not_end_the_noise_scan(class_, flag):
+    def result(*, with_others):
+        rng = np.random.default_rng(2)
+        noise = noise_readouts(rng, sample_time_us=5.0)
+        messages = [*noise, acquisition(complex_noise(rng, 3, 8), sample_time_us=5.0)]
+        if with_others:
+            messages.insert(0, acquisition(complex_noise(rng, 3, 8), flags=(flag,), sample_time_us=1.0))
+            messages.insert(-1, acquisition(complex_noise(rng, 3, 8), flags=(flag,), sample_time_us=1.0))
+        return run(class_(), messages, HEADER)
+
+    (expected,) = result(with_others=False)
+    results = result(with_others=True)
+    assert len(results) == 3
+    np.testing.assert_array_equal(objects(results[-1])[1], objects(expected)[1])
+
+
+@pytest.mark.parametrize("class_", [NoiseAdjustGadget, NoiseAdjustGadget_unoptimized])
+def test_noise_that_is_all_zero_is_no_noise_scan(class_, rng, tmp_path, capsys):
+    silence = [acquisition(np.zeros((3, 64), np.complex64), flags=NOISE) for _ in range(4)]
+    data = complex_noise(rng, 3, 8)
+    gadget = class_()
+    controller = Controller(tmp_path)
+    (message,) = run(gadget, [*silence, acquisition(data.copy(), sample_time_us=5.0)], HEADER, controller=controller)
+    np.testing.assert_array_equal(objects(message)[1], data)
+    assert not getattr(gadget, "is_noise_adjusted", False)
+    assert "noise.all_zero" in capsys.readouterr().out
+    assert run(class_(), silence, HEADER, controller=controller) == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("class_", [NoiseAdjustGadget, NoiseAdjustGadget_unoptimized])
+def test_noise_that_is_not_finite_is_left_out(class_):
+    def result(*bad):
+        rng = np.random.default_rng(2)
+        messages = [*noise_readouts(rng), *bad, acquisition(complex_noise(rng, 3, 8))]
+        return objects(run(class_(), messages, HEADER)[0])[1]
+
+    bad = acquisition(np.full((3, 64), np.inf, np.complex64), flags=NOISE)
+    np.testing.assert_array_equal(result(bad), result())
 
 
 def test_noise_after_the_first_image_line_is_dropped(rng):

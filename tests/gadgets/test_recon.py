@@ -137,6 +137,36 @@ def test_accumulator_sends_what_is_left_and_begins_anew(rng):
     assert not objects(second)[1][:, :, 3:].any()
 
 
+@pytest.mark.parametrize("is_inner_loop", [False, True])
+def test_accumulator_averages_averages(is_inner_loop, rng):
+    kspaces = complex_noise(rng, 3, 2, 1, 8, 8)
+    messages = [message for i, kspace in enumerate(kspaces) for message in scan(kspace, average=i)]
+    if is_inner_loop:
+        messages.sort(key=lambda message: objects(message)[0].idx.kspace_encode_step_1)
+    limits = {"kspace_encoding_step_1": (0, 7, 4), "average": (0, 2, 0)}
+    (message,) = run(AccumulatorGadget(), messages, header_xml((8, 8, 1), limits=limits))
+    assert relative_difference(objects(message)[1], kspaces.mean(axis=0)) < 1e-6
+
+
+def test_accumulator_keeps_repetitions_apart_if_averages_are_missing(rng):
+    kspaces = complex_noise(rng, 2, 1, 1, 8, 8)
+    messages = [message for i, kspace in enumerate(kspaces) for message in scan(kspace, repetition=i)]
+    limits = {"kspace_encoding_step_1": (0, 7, 4), "average": (0, 1, 0)}
+    results = run(AccumulatorGadget(), messages, header_xml((8, 8, 1), limits=limits))
+    np.testing.assert_array_equal([objects(message)[1] for message in results], kspaces)
+
+
+def test_accumulator_keeps_the_last_echo_of_a_line_and_leaves_out_what_is_not_finite(rng):
+    kspaces = complex_noise(rng, 2, 1, 1, 4, 8)
+    messages = [m for pair in zip(*(scan(k, contrast=i) for i, k in enumerate(kspaces)), strict=True) for m in pair]
+    objects(messages[2])[1][0, 0] = objects(messages[5])[1][0, 0] = np.nan
+    del messages[-2]  # its flag ends the slice
+    (message,) = run(AccumulatorGadget(), messages, header_xml((8, 4, 1)))
+    expected = kspaces[1].copy()
+    expected[:, :, 2] = kspaces[0][:, :, 2]
+    np.testing.assert_array_equal(objects(message)[1], expected)
+
+
 def test_accumulator_drops_what_is_no_imaging_data(rng):
     noise = acquisition(complex_noise(rng, 1, 8), flags=(ismrmrd.ACQ_IS_NOISE_MEASUREMENT,))
     assert run(AccumulatorGadget(), [noise], header_xml((8, 8, 1))) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import struct
 import subprocess
 import sys
@@ -314,8 +315,8 @@ def test_interrupting_leaves_nothing_behind(
     assert names(out.parent) == []
 
 
-@pytest.mark.slow
-def test_sigterm_leaves_nothing_behind(scan: Path, out: Path, tmp_path: Path) -> None:
+def end_by_signal(scan: Path, out: Path, number: int) -> tuple[int, str]:
+    """End a client in the middle of a run; gives exit status and what it said."""
     reached = threading.Event()
     with ScriptedPeer([("recv", 5000), ("send", IMAGE), ("drain",)]) as peer:
         command = [sys.executable, "-m", "gadgetron.cli.client", "-a", "127.0.0.1", "-p", str(peer.port)]
@@ -325,10 +326,24 @@ def test_sigterm_leaves_nothing_behind(scan: Path, out: Path, tmp_path: Path) ->
         while len(peer.received) < 5000 and process.poll() is None:
             reached.wait(0.01)
         assert names(out.parent) != []  # its temporary files
-        process.terminate()
+        process.send_signal(number)
         _stdout, said = process.communicate(timeout=20)
-    assert process.returncode == 130, said
+    return process.returncode, said
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_nothing_behind(scan: Path, out: Path) -> None:
+    status, said = end_by_signal(scan, out, signal.SIGTERM)
+    assert status == 130, said
     assert names(out.parent) == []
+
+
+@pytest.mark.slow
+def test_what_a_killed_client_left_the_next_one_removes(scan: Path, out: Path, port: str) -> None:
+    end_by_signal(scan, out, signal.SIGKILL)
+    assert len(names(out.parent)) == 2
+    assert run(scan, out, port) == 0
+    assert names(out.parent) == [out.name]
 
 
 class Terminal(io.StringIO):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -75,9 +77,12 @@ def test_images_and_headers_are_those_of_the_cpp_gadgetron(configuration, scan):
 
 
 def read_scan(path: Path):
-    with ismrmrd.Dataset(str(path), "dataset", create_if_needed=False) as dataset:
-        header = parse_ismrmrd_header(dataset.read_xml_header())
-        acquisitions = [dataset.read_acquisition(index) for index in range(dataset.number_of_acquisitions())]
+    """Read a copy: the ismrmrd package opens what it reads for writing, and others could not read it meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copyfile(path, Path(folder, "scan.h5"))
+        with ismrmrd.Dataset(copy, "dataset", create_if_needed=False) as dataset:
+            header = parse_ismrmrd_header(dataset.read_xml_header())
+            acquisitions = [dataset.read_acquisition(index) for index in range(dataset.number_of_acquisitions())]
     return header, acquisitions
 
 

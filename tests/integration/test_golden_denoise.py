@@ -31,3 +31,8 @@ def test_denoised_images_are_those_of_the_cpp_gadgetron(scan):
             assert relative_difference(data, golden) < 1e-4
             for image, header in zip(ours, group["header"], strict=True):
                 assert set(differing_fields(image.header, header)) <= {"attribute_string_len"}
+            # The C++ DenoiseGadget drops the meta attributes; here they stay with their image.
+            assert not any(group["attributes"][...])
+            for number, image in enumerate(ours):
+                assert image.meta["GADGETRON_DataRole"] == ("Gfactor" if image.series == 20 else "Image"), number
+                assert image.meta["GADGETRON_ImageNumber"] == str(image.index)

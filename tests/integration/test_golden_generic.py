@@ -28,8 +28,6 @@ CASES = [
     pytest.param(*file.stem.split("__"), id=file.stem)
     for name in CONFIGURATIONS
     for file in sorted(GOLDEN_IMAGES.glob(f"Generic_Cartesian_{name}__*.h5"))
-    # The C++ Gadgetron squares the image of a single coil: what it sends of the Bruker scan is zero.
-    if "bruker" not in file.stem
 ] or [pytest.param(None, None, id="absent", marks=pytest.mark.skip(reason="no ../shared/golden/images"))]
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -46,6 +44,11 @@ def golden_meta(text) -> dict[str, list[str]]:
 
 def our_meta(image) -> dict[str, list[str]]:
     return {name: value if isinstance(value, list) else [value] for name, value in (image.meta or {}).items()}
+
+
+def is_black_there(scan) -> bool:
+    """Whether the C++ Gadgetron sends zeros: it squares the image of a single coil."""
+    return scan == "bruker_flash_phantom_3slice_1ch"
 
 
 def has_no_unit(configuration, scan) -> bool:
@@ -65,16 +68,26 @@ def test_images_headers_and_attributes_are_those_of_the_cpp_gadgetron(configurat
         for series, ours in by_series.items():
             group = file[f"out/image_{series}"]
             scales = has_no_unit(configuration, scan) and series in (1, 300)
-            compare_pixels(np.array([image.data for image in ours]), group["data"][...], is_scaled=scales)
+            data = np.array([image.data for image in ours])
+            assert data.shape == group["data"].shape
+            if not is_black_there(scan):
+                compare_pixels(data, group["data"][...], is_scaled=scales)
             mended = MENDED_META | (MENDED_SCALE if scales else set())
             for image, header, text in zip(ours, group["header"], group["attributes"], strict=True):
                 assert set(differing_fields(image.header, header)) <= {"attribute_string_len"}
                 expected, found = golden_meta(text), our_meta(image)
                 assert {name for name in expected | found if expected.get(name) != found.get(name)} <= mended
+                check_scale(found)
+
+
+def check_scale(meta):
+    """The scale that the comment states is that of the attribute, also where it is not the C++ program's."""
+    if "GADGETRON_ScaleRatio" in meta:
+        (ratio,) = meta["GADGETRON_ScaleRatio"]
+        assert float(meta["GADGETRON_ImageComment"][-1].removeprefix("x")) == pytest.approx(float(ratio), rel=1e-3)
 
 
 def compare_pixels(data, golden, *, is_scaled):
-    assert data.shape == golden.shape
     if golden.dtype.names:
         golden = golden["real"] + 1j * golden["imag"]
     if is_scaled:
@@ -84,6 +97,9 @@ def compare_pixels(data, golden, *, is_scaled):
     elif golden.dtype == np.uint16:
         distance = np.abs(data.astype(int) - golden.astype(int))
         assert distance.max() <= 1
+        # Most are equal in 999 pixels of 1000, standard deviations of SNR maps (series 3000) in 927. They are in
+        # thousandths where the maps are in tenths, and show the last digits of the kernel: whether it is solved for in
+        # single precision, or in double as ours is. Solving in single precision changes 40 pixels of 1000 of ours.
         assert (distance == 0).mean() >= 0.9
     else:
         assert data.dtype == golden.dtype
@@ -99,15 +115,6 @@ def test_one_coil_gives_an_image_that_fills_the_range(configuration):
     assert sorted({image.header.slice for image in images}) == [0, 1, 2]
     for image in images:
         assert np.abs(image.data).max() > 100
-
-
-@pytest.mark.slow
-def test_grappa_of_an_undersampled_brain_is_the_full_reconstruction():
-    (full,) = reconstruct(scan_file("siemens_cimax_brain_flash_16ch_full"), "Generic_Cartesian_Grappa_Complex.xml")
-    (fast,) = reconstruct(scan_file("siemens_cimax_brain_flash_16ch_R2_acs24"), "Generic_Cartesian_Grappa_Complex.xml")
-    found, expected = np.abs(fast.data), np.abs(full.data)
-    found = found * np.vdot(found, expected) / np.vdot(found, found)
-    assert relative_difference(found, expected) < 0.04
 
 
 def with_threads(configuration: str, n_threads: int) -> bytes:

@@ -76,13 +76,23 @@ def test_dark_pixels_beside_bright_ones_keep_their_precision(rng, monkeypatch):
     assert relative_difference(compiled[dark], coil_map_inati(images, 5)[dark]) < 2e-5
 
 
-def test_maps_may_take_the_place_of_the_images(implementation, rng):
-    images = complex_noise(rng, 3, 2, 12, 10)
-    expected = coil_map_inati(images)
-    place = np.zeros((3, 2, 12, 20), np.complex64)[..., ::2]
-    np.testing.assert_array_equal(coil_map_inati(images, out=place), expected)
-    assert coil_map_inati(images, out=images) is images
+@pytest.mark.parametrize("shape", [(2, 12, 10), (1, 12, 10), (1, 11, 70), (1, 10, 10), (1, 40, 9), (1, 3, 3)])
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+def test_maps_may_take_the_place_of_the_images(kernel, shape, implementation, rng):
+    images = complex_noise(rng, 3, *shape)
+    expected = coil_map_inati(images, kernel)
+    place = np.zeros((3, *shape[:2], 2 * shape[2]), np.complex64)[..., ::2]
+    np.testing.assert_array_equal(coil_map_inati(images, kernel, out=place), expected)
+    assert coil_map_inati(images, kernel, out=images) is images
     np.testing.assert_array_equal(images, expected)
+
+
+@needs_compiled
+def test_the_compiled_function_refuses_to_overwrite_what_it_still_needs(rng):
+    for shape, widths in (((2, 3, 20, 8), (3, 3, 3)), ((2, 1, 6, 8), (1, 3, 3))):
+        images = complex_noise(rng, *shape)
+        with pytest.raises(ValueError, match="in the place of images"):
+            coil_maps._coil_maps.estimate_maps(images, images, widths, 3)
 
 
 def test_no_pixels_have_no_maps(implementation):

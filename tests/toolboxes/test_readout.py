@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gadgetron.toolboxes.arrays import ArrayPool
-from gadgetron.toolboxes.readout import crop_readouts, pad_asymmetric_readout, resample_trajectory
+from gadgetron.toolboxes.readout import crop_readouts, is_finite, pad_asymmetric_readout, resample_trajectory
 from tests.gadgets.support import centred_fft, centred_ifft, complex_noise, relative_difference
 
 
@@ -90,3 +90,18 @@ def test_the_bits_do_not_depend_on_how_many_readouts_come_at_a_time(
     for at_a_time in (1, 3, 7, 16):
         parts = [crop_readouts(readouts[i : i + at_a_time], n_out) for i in range(0, len(readouts), at_a_time)]
         np.testing.assert_array_equal([readout for part in parts for readout in part], together)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, complex(0, np.nan), complex(1, -np.inf)])
+def test_a_readout_with_a_sample_that_is_not_finite_is_found(bad, rng):
+    data = complex_noise(rng, 3, 8)
+    assert is_finite(data)
+    assert is_finite(data[:, ::2])
+    assert is_finite(data[:, :0])
+    data[2, 6] = bad
+    assert not is_finite(data)
+    assert not is_finite(data[:, ::2])
+
+
+def test_huge_samples_are_finite():
+    assert is_finite(np.full((16, 256), 3e38 + 3e38j, np.complex64))

@@ -5,6 +5,7 @@ from gadgetron.toolboxes.reference import (
     Range,
     average_lines,
     low_pass_kspace,
+    noise_of_averages,
     sampled_lines,
     sampled_range,
     snr_scale,
@@ -81,3 +82,10 @@ def test_snr_scale_counts_lines_and_samples():
     assert snr_scale(lines, 64, 0, 63) == (2.0, pytest.approx(np.sqrt(2)))
     assert snr_scale(lines, 64, 16, 63) == (2.0, pytest.approx(np.sqrt(2 * 64 / 48)))
     assert snr_scale(np.zeros_like(lines), 64, 0, 63) == (1.0, 1.0)
+
+
+def test_averaged_lines_have_less_noise():
+    assert noise_of_averages(np.full((2, 3), 4, np.uint16)) == 0.5
+    assert noise_of_averages(np.array([0, 1, 1], np.uint16)) == 1
+    assert noise_of_averages(np.array([1, 2], np.uint16)) == pytest.approx(np.sqrt(0.75))
+    assert noise_of_averages(np.zeros(2, np.uint16)) == 1

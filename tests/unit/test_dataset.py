@@ -27,6 +27,7 @@ from gadgetron.dataset import images as images_module
 from gadgetron.dataset import scan as scan_module
 from gadgetron.dataset.layout import ACQUISITION_HEADER_DTYPE, IMAGE_HEADER_DTYPE, WAVEFORM_HEADER_DTYPE
 from gadgetron.errors import StorageError
+from gadgetron.header import parse_ismrmrd_header
 from gadgetron.message import blocks
 from tests.reference import reference_files
 
@@ -414,6 +415,15 @@ def test_attributes_survive(tmp_path, rng, attributes):
     (image,) = load_images(tmp_path / "out.h5")
     text = attributes.decode() if isinstance(attributes, bytes) else attributes or ""
     assert image.attributes == text.rstrip("\0")
+    assert image.header.attribute_string_len == len(image.attributes.encode())
+
+
+def test_attributes_without_a_value_are_empty(tmp_path, rng):
+    path = tmp_path / "images.h5"
+    meta = ismrmrd.Meta({"empty": "", "some": ["a", ""], "one": "b"})
+    with ImageFileWriter(path, "run") as writer:
+        writer.append(*make_image(rng), meta)
+    assert load_images(path)[0].meta == meta
 
 
 def test_runs_never_mix(tmp_path, rng, monkeypatch):
@@ -569,6 +579,50 @@ def test_a_file_that_may_not_grow_is_a_storage_error_and_leaves_nothing(tmp_path
 def test_what_is_no_image_is_refused(tmp_path, data):
     with ImageFileWriter(tmp_path / "out.h5") as writer, pytest.raises(StorageError, match="is expected"):
         writer.append(ismrmrd.ImageHeader(), data)
+
+
+def test_images_without_a_scan_are_its_items(tmp_path, rng):
+    path = tmp_path / "images.h5"
+    images = [make_image(rng, series=series) for series in (1, 0, 1)]
+    for number, (header, _) in enumerate(images):
+        header.repetition, header.field_of_view[0], header.field_of_view[1] = number, 200.0, 300.0
+    with ImageFileWriter(path, "run") as writer:
+        for (header, data), attributes in zip(images, ("", None, ismrmrd.Meta({"a": "b"})), strict=True):
+            writer.append(header, data, attributes)
+    with ScanFile(path) as scan:
+        assert (scan.group, scan.n_images, scan.n_items, scan.n_acquisitions) == ("run", 3, 3, 0)
+        found = list(scan.items())
+        encoding = parse_ismrmrd_header(scan.header_xml).encoding[0]
+    assert [image.header.repetition for image in found] == [1, 0, 2]  # series after series
+    assert [image.meta for image in found] == [None, None, {"a": "b"}]
+    np.testing.assert_array_equal(found[1].data, images[0][1])
+    size = encoding.reconSpace.matrixSize
+    assert (size.x, size.y, size.z) == (6, 4, 1)
+    assert encoding.encodingLimits.repetition.maximum == 2
+    assert encoding.encodedSpace.fieldOfView_mm.y == 300.0
+
+
+def test_a_header_beside_images_is_theirs(tmp_path, rng):
+    path = tmp_path / "images.h5"
+    with ImageFileWriter(path, "dataset") as writer:
+        writer.append(*make_image(rng))
+    with h5py.File(path, "r+") as file:
+        file["dataset/xml"] = [b"<header/>"]
+    with ScanFile(path) as scan:
+        assert scan.header_xml == b"<header/>"
+        assert scan.n_images == 1
+
+
+def test_images_beside_readouts_are_not_sent(tmp_path, rng):
+    path, other = tmp_path / "both.h5", tmp_path / "images.h5"
+    write_scan(path, [make_acquisition(rng)])
+    with ImageFileWriter(other, "run") as images:
+        images.append(*make_image(rng))
+    with h5py.File(path, "r+") as file, h5py.File(other) as source:
+        source.copy("run/image_0", file["dataset"])
+    with ScanFile(path) as scan:
+        assert (scan.n_images, scan.n_items) == (0, 1)
+        assert [type(item) for item in scan.items()] == [Acquisition]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

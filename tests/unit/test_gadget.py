@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from ismrmrd import AcquisitionHeader, ImageHeader, Meta
 
 from gadgetron import Array, Container, Gadget, Gadget1, Gadget2, Gadget3, Property
 from gadgetron.errors import GadgetError, PropertyError, QueueClosed
 from gadgetron.gadget import CLOSE_ABORTED, CLOSE_NORMAL, GADGET_FAIL, GADGET_OK
+from gadgetron.limits import Limits
 from gadgetron.message import (
     GadgetContainerMessage,
     GadgetMessageIdentifier,
@@ -479,3 +481,42 @@ def test_aborting_drops_what_waits_and_raises_queue_closed_upstream() -> None:
     with pytest.raises(QueueClosed):
         gadget.putq(close_message())
     assert gadget.inbox.statistics().is_closed
+
+
+class Exports(Adds):
+    def process(self, m1: Container[int]) -> None:
+        self.log.debug("number.came", number=m1.object)
+        self.debug_array("a stage/of it", np.full(3, m1.object))
+        super().process(m1)
+
+
+def test_debug_folder_gets_arrays_in_order(tmp_path):
+    assert values(run_gadget(Exports("My Gadget", debug_folder="here"), numbers(2), working_directory=tmp_path)) == [
+        1,
+        2,
+    ]
+    files = sorted((tmp_path / "here").iterdir())
+    assert [file.name for file in files] == [f"test_My%20Gadget_000{i}_a%20stage%2Fof%20it.npy" for i in (1, 2)]
+    np.testing.assert_array_equal(np.load(files[1]), [1, 1, 1])
+    run_gadget(Exports(), numbers(1), working_directory=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+@pytest.mark.parametrize("obstacle", ["limit", "file"])
+def test_arrays_that_cannot_be_written_are_one_warning(obstacle, tmp_path, capsys, monkeypatch):
+    if obstacle == "limit":
+        monkeypatch.setattr("gadgetron.debug_arrays.LIMITS", Limits(max_debug_bytes=20))
+    else:
+        (tmp_path / "here").write_text("a file")
+    run_gadget(Exports(debug_folder="here"), numbers(3), working_directory=tmp_path)
+    assert capsys.readouterr().out.count("debug_folder.not_written") == 1
+    assert not list(tmp_path.glob("here/*.npy"))
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_verbose_shows_the_debug_records_of_that_gadget(verbose, capsys):
+    with structlog.testing.capture_logs() as records:
+        run_gadget(Exports(verbose=verbose), numbers(1))
+    level = "info" if verbose else "debug"
+    assert [r["log_level"] for r in records if r["event"] in ("number.came", "array")] == [level, level]
+    assert ("gadget.batch" in [r["event"] for r in records]) == verbose

@@ -111,6 +111,45 @@ def test_an_empty_queue_admits_one_message_of_any_size() -> None:
     assert number_of(inbox.get()) == 1
 
 
+def test_a_large_message_waits_for_an_idle_consumer() -> None:
+    inbox = MessageQueue(max_bytes=100_000)
+    inbox.put(data(1, nbytes=50_001), block=False)
+    inbox.get_many(1)
+    with pytest.raises(queue.Full):
+        inbox.put(data(2, nbytes=50_001), block=False)
+    inbox.put(data(3), block=False)  # a small one need not wait
+    inbox.get_many(1)
+    inbox.done()
+    with pytest.raises(queue.Full):
+        inbox.put(data(4, nbytes=50_001), block=False)
+    inbox.done()
+    inbox.put(data(5, nbytes=50_001), block=False)
+
+
+def test_done_wakes_who_waits_with_a_large_message() -> None:
+    inbox = MessageQueue(max_bytes=100_000)
+    inbox.put(data(1, nbytes=60_000))
+    inbox.get_many(1)
+    thread, outcome = in_thread(lambda: inbox.put(data(2, nbytes=60_000)))
+    wait_until_waiting(inbox, "_waiting_putters")
+    inbox.done()
+    assert number_of(inbox.get(timeout=GUARD_S)) == 2
+    thread.join(GUARD_S)
+    assert outcome == [None]
+
+
+def test_a_second_idle_consumer_takes_a_large_message() -> None:
+    inbox = MessageQueue(max_bytes=100_000)
+    inbox.put(data(1, nbytes=60_000))
+    inbox.get_many(1)  # the first consumer is at work
+    producer, put = in_thread(lambda: inbox.put(data(2, nbytes=60_000)))
+    wait_until_waiting(inbox, "_waiting_putters")
+    consumer, taken = in_thread(lambda: number_of(inbox.get_many(1)[0]))
+    for thread in (producer, consumer):
+        thread.join(GUARD_S)
+    assert (put, taken) == ([None], [2])
+
+
 def test_parameters_and_the_end_are_always_admitted() -> None:
     inbox = MessageQueue(max_messages=1)
     inbox.put(data())

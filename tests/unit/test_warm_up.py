@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from gadgetron import reconstruct
+from gadgetron.blas import _openblas
 from gadgetron.configuration.search import ConfigurationSearch
 from gadgetron.environment import Environment
 from gadgetron.loader import Loader
+from gadgetron.phantom import PhantomOptions, write_phantom
 from gadgetron.toolboxes import fft
 from gadgetron.toolboxes.turns import N_TURNS, heavy_work
 from gadgetron.warm_up import PlanAhead, _usual_transforms, warm_up
@@ -68,6 +71,47 @@ with open("/proc/self/maps") as maps:
 names = [f"{p}openblas_get_num_threads{s}" for p in ("", "scipy_") for s in ("", "64_", "_64")]
 print({getattr(library, name)() for library in map(ctypes.CDLL, paths) for name in names if hasattr(library, name)})
 """
+
+
+ASK_MEANWHILE = """
+from gadgetron.blas import _openblas, one_blas_thread
+for setter, _ in _openblas():
+    setter(2)
+def ask():
+    print({n_threads for _, n_threads in _openblas()})
+with one_blas_thread():
+    with one_blas_thread():
+        ask()
+    ask()
+ask()
+try:
+    with one_blas_thread():
+        raise KeyError
+except KeyError:
+    ask()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="libraries are found in /proc")
+def test_blas_has_one_thread_while_anybody_asks_for_it_and_then_as_many_as_before():
+    done = subprocess.run([sys.executable, "-c", ASK_MEANWHILE], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() in (["{1}", "{1}", "{2}", "{2}"], ["set()"] * 4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="libraries are found in /proc")
+def test_gadgets_of_this_process_have_one_blas_thread(tmp_path):
+    write_phantom(tmp_path / "scan.h5", PhantomOptions(matrix=16, n_coils=1))
+    before, meanwhile = _openblas(), []
+    reconstruct(
+        tmp_path / "scan.h5",
+        "default.xml",
+        on_image=lambda _: meanwhile.extend(n_threads for _, n_threads in _openblas()),
+    )
+    assert set(meanwhile) <= {1}
+    assert len(meanwhile) == len(before)
+    assert [n_threads for _, n_threads in _openblas()] == [n_threads for _, n_threads in before]
 
 
 @pytest.mark.slow
