@@ -109,7 +109,8 @@ class Gadget(Task):
         self._turnstile: Turnstile | None = None
         self._get_lock = threading.Lock()  # makes taking a batch and drawing its ticket one step
         self._process_lock: threading.Lock | None = None  # one process at a time where the class is not thread-safe
-        self._close_lock = threading.Lock()  # guards the next three
+        self._told: set[str] = set()
+        self._close_lock = threading.Lock()  # guards the one above and the next three
         self._closed_once = False
         self._debug_arrays = DebugArrays()
         self._debug_failed = False
@@ -162,6 +163,25 @@ class Gadget(Task):
                 "(pass_on_undesired_data is false)",
             )
         self.put_next(message)
+
+    def warn_once(self, event: str, text: str, **fields: object) -> None:
+        """Log a warning and tell the client, at the first event of this name in the session.
+
+        Parameters
+        ----------
+        event
+            Name of the log's record, `noun.verb`.
+        text
+            What the client is told: a sentence for people.
+        **fields
+            What else the record has.
+        """
+        with self._close_lock:
+            if event in self._told:
+                return
+            self._told.add(event)
+        self.log.warning(event, text=text, **fields)
+        self.controller.tell_client(f"WARNING gadget {self.name}: {text}")
 
     def debug_array(self, stage: str, array: NDArray[Any]) -> None:
         """Log an intermediate result's shape at debug, and write it as .npy file where `debug_folder` is set."""

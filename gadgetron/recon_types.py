@@ -29,6 +29,7 @@ from gadgetron.acquisition import (
     make_image_header,
 )
 from gadgetron.message_types import Array
+from gadgetron.parallel_imaging import Acceleration
 
 POLL_S = 0.1
 
@@ -247,19 +248,27 @@ class CalibrationResult:
 
     The gadget that prepares calibration data gives each its own, and later recon data without calibration data that of
     the last. So several threads can reconstruct at once: who has the calibration data sets the result, the others wait.
+
+    Parameters
+    ----------
+    previous
+        The last one of the same slice: it takes the place of a result that could not be computed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, previous: CalibrationResult | None = None) -> None:
         self._is_set = threading.Event()
         self._value: object = None
+        self._previous = previous
 
     def set(self, value: object) -> None:
-        """Set the result; None if it could not be computed, and the session is failing."""
+        """Set the result; None if it could not be computed."""
         self._value = value
+        if value is not None:
+            self._previous = None
         self._is_set.set()
 
     def wait(self, should_stop: Callable[[], bool]) -> Any:
-        """Give the result; None if there is none, or if the session ends before there is.
+        """Give the result, or the previous one if it could not be computed; None if the session ends before.
 
         Who computes it took its recon data before. It may yet never be computed, if that thread fails first: so the
         session's end is looked for while waiting.
@@ -267,19 +276,22 @@ class CalibrationResult:
         while not self._is_set.wait(POLL_S):
             if should_stop():
                 return None
-        return self._value
+        previous = self._previous
+        return self._value if previous is None else previous.wait(should_stop)
 
 
 @dataclass(slots=True)
 class ReconBit:
     """Imaging data and calibration data of one encoding space; either may be absent.
 
-    `calibration` is there once calibration data was prepared, for this bit or for one before it.
+    `calibration` is there once calibration data was prepared, for this bit or for one before it; `acceleration` where
+    the lines tell it, and the header does not.
     """
 
     data: ReconBuffer | None = None
     reference: ReconBuffer | None = None
     calibration: CalibrationResult | None = None
+    acceleration: Acceleration | None = None
 
 
 @dataclass(slots=True)

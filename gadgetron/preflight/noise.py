@@ -52,6 +52,10 @@ def _check_noise_readouts(chain: Chain, scan: Scan, report: ValidationReport) ->
         report.warnings.append(
             f"{n_samples} noise samples are too few for {noise_channels.max()} channels: the noise will not be used"
         )
+    if scan.n_noise_sampled and scan.n_noise_silent == scan.n_noise_sampled:
+        report.warnings.append(
+            "all samples of the noise readouts are zero: channels cannot be whitened, and units of noise mean nothing"
+        )
     if used.any() and np.flatnonzero(is_noise)[0] > np.flatnonzero(used)[0]:
         report.warnings.append("the noise readouts come after the first imaging readout: they will not be used")
     if not (np.asarray(heads["sample_time_us"])[is_noise] > 0).all():

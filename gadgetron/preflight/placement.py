@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,13 @@ from gadgetron.header import Encoding, Limit
 from gadgetron.parallel_imaging import acceleration_of
 from gadgetron.preflight.chain import Chain
 from gadgetron.preflight.scan import Scan
+from gadgetron.toolboxes.kspace import Received, usable_center
 
 COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")
-STEPS = (("kspace_encode_step_1", "kspace_encoding_step_1", 1), ("kspace_encode_step_2", "kspace_encoding_step_2", 2))
+STEPS: tuple[tuple[str, str, Literal[1, 2]], ...] = (
+    ("kspace_encode_step_1", "kspace_encoding_step_1", 1),
+    ("kspace_encode_step_2", "kspace_encoding_step_2", 2),
+)
 
 
 def check_placement(chain: Chain, scan: Scan, report: ValidationReport) -> None:
@@ -27,6 +31,8 @@ def check_placement(chain: Chain, scan: Scan, report: ValidationReport) -> None:
             limit = getattr(encoding.encodingLimits, name)
             steps = scan.counter(counter)[lines]
             _check_steps(number, encoding, axis, name, limit, steps, report)
+            if usable_center(encoding, axis, Received(int(steps.min()), int(steps.max()))) is not None:
+                _tell_center(chain, number, encoding, axis, report)
         _check_missing(number, encoding, scan, lines, report)
         _check_center_sample(number, scan, lines, report)
         if not chain.has("RemoveROOversamplingGadget", "EPIReconXGadget", "CropAndCombineGadget"):
@@ -41,7 +47,7 @@ def check_placement(chain: Chain, scan: Scan, report: ValidationReport) -> None:
 def _check_steps(
     number: int,
     encoding: Encoding,
-    axis: int,
+    axis: Literal[1, 2],
     name: str,
     limit: Limit | None,
     steps: NDArray[np.int64],
@@ -71,11 +77,25 @@ def _check_steps(
             f"{where}: k-space center ({limit.center}) is beyond the lines that are there, {low} to {high}"
         )
     offset = matrix // 2 - limit.center
-    if matrix > 1 and (low + offset < 0 or high + offset >= max(matrix, limit.size)):
+    has_room = low + offset >= 0 and high + offset < max(matrix, limit.size)
+    if matrix > 1 and not has_room and usable_center(encoding, axis, Received(low, high)) is None:
         report.warnings.append(
             f"{where}: with center {limit.center} in the middle, lines {low} to {high} do not fit the "
             f"matrix of {matrix}"
         )
+
+
+def _tell_center(chain: Chain, number: int, encoding: Encoding, axis: int, report: ValidationReport) -> None:
+    """Say what becomes of lines that the header's center would move out of the matrix."""
+    limit: Any = getattr(encoding.encodingLimits, f"kspace_encoding_step_{axis}")
+    size = encoding.encodedSpace.matrixSize
+    matrix = size.y if axis == 1 else size.z
+    where = f"encoding {number}, kspace_encoding_step_{axis}"
+    told = f"{where}: with center {limit.center} in the middle, lines do not fit the matrix of {matrix}"
+    if chain.has("BucketToBufferGadget"):
+        report.warnings.append(f"{told}: the center is taken for {matrix // 2}")
+    else:
+        report.errors.append(f"{told}: those beyond are refused")
 
 
 def _check_missing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gadgetron.configuration.validate import ValidationReport
 from gadgetron.limits import LIMITS, MIB
@@ -11,6 +12,8 @@ from gadgetron.preflight.scan import Scan
 
 ACQUISITION_ID, WAVEFORM_ID = 1008, 1026
 COMPRESSION_FLAGS = 0b1111 << 52
+IMAGE_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
+SLICE_BY_SLICE = ("cpuWeightsCalculator", "GrappaGadget")
 
 
 def check_readouts(chain: Chain, scan: Scan, report: ValidationReport) -> None:
@@ -26,6 +29,7 @@ def check_readouts(chain: Chain, scan: Scan, report: ValidationReport) -> None:
     _check_sizes(chain, scan, report)
     _check_trajectory(chain, scan, report)
     _check_triggers(chain, scan, report)
+    _check_volumes(chain, scan, report)
 
 
 def _check_readers(chain: Chain, scan: Scan, report: ValidationReport) -> None:
@@ -126,6 +130,38 @@ def _check_triggers(chain: Chain, scan: Scan, report: ValidationReport) -> None:
             f"between two triggers ({dimension or 'none'}) there are {max(held) // MIB} MiB of readouts, the limit is "
             f"{LIMITS.max_session_bytes // MIB} MiB"
         )
+    if dimension in IMAGE_COUNTERS:
+        _check_pieces(dimension, values, scan, report)
+
+
+def _check_pieces(dimension: str, values: NDArray[np.int64], scan: Scan, report: ValidationReport) -> None:
+    """Look for images whose lines are on both sides of a trigger."""
+    lines = scan.is_imaging
+    images = np.stack([scan.counter(name)[lines] for name in IMAGE_COUNTERS], axis=1)
+    between = np.cumsum(np.diff(values[lines], prepend=values[lines][:1]) != 0)
+    pieces = np.unique(np.column_stack([images, between]), axis=0)
+    _, n_pieces = np.unique(pieces[:, :-1], axis=0, return_counts=True)
+    n_split = int((n_pieces > 1).sum())
+    if n_split:
+        report.warnings.append(
+            f"{n_split} images come in pieces, up to {int(n_pieces.max())}: trigger_dimension {dimension} ends them "
+            f"when {dimension} changes, and their lines alternate — with an empty trigger_dimension, as in "
+            f"Generic_Cartesian_Grappa.xml and Generic_Cartesian_FFT.xml, they are made when all lines are there"
+        )
+
+
+def _check_volumes(chain: Chain, scan: Scan, report: ValidationReport) -> None:
+    """Check for what GRAPPA slice by slice does not take."""
+    if not chain.has(*SLICE_BY_SLICE):
+        return
+    encoding = scan.header.encoding[0]
+    n_z = max(encoding.encodedSpace.matrixSize.z, encoding.reconSpace.matrixSize.z)
+    if n_z > 1:
+        report.errors.append(
+            f"matrixSize.z ({n_z}): this chain reconstructs slices, no volumes — Generic_Cartesian_Grappa.xml would"
+        )
+    if len(scan.header.encoding) > 1:
+        report.errors.append(f"{len(scan.header.encoding)} encodings: this chain takes one")
 
 
 def _some(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> str:

@@ -58,5 +58,5 @@ def _check_center(number: int, scan: Scan, report: ValidationReport) -> None:
         if is_clear and abs(found - limit.center) > max(2, FAR * matrix):
             report.warnings.append(
                 f"encoding {number}: the strongest line is {found}, and the center of {name} is {limit.center}: "
-                f"lines would be put {abs(found - limit.center)} places away from where they belong"
+                f"{abs(found - limit.center)} places apart, one of them is wrong"
             )

@@ -54,6 +54,8 @@ class Scan:
         How many images there are instead of readouts.
     n_not_finite, n_silent
         How many of these have samples that are not finite, and how many are all zero.
+    n_noise_sampled, n_noise_silent
+        How many noise readouts were looked at, and how many of them are all zero.
     """
 
     header: IsmrmrdHeader
@@ -64,6 +66,8 @@ class Scan:
     n_images: int = 0
     n_not_finite: int = 0
     n_silent: int = 0
+    n_noise_sampled: int = 0
+    n_noise_silent: int = 0
 
     @property
     def flags(self) -> NDArray[np.uint64]:
@@ -128,13 +132,16 @@ def load_scan(path: str | Path, group: str = "dataset") -> Scan:
 
 
 def _sample(scan: Scan, file: ScanFile) -> None:
-    """Look at the samples of the first imaging readouts."""
-    is_imaging = scan.is_imaging
+    """Look at the samples of the first imaging and noise readouts."""
+    is_imaging, is_noise = scan.is_imaging, scan.is_noise
     n_bytes = 0
     for index, acquisition in enumerate(file.acquisitions()):
         n_bytes += acquisition.data.nbytes
         if index >= len(is_imaging) or len(scan.summaries) >= MAX_SAMPLED or n_bytes > MAX_SAMPLE_BYTES:
             return
+        if is_noise[index]:
+            scan.n_noise_sampled += 1
+            scan.n_noise_silent += not acquisition.data.any()
         if not is_imaging[index] or acquisition.data.size == 0:
             continue
         power = (np.abs(acquisition.data) ** 2).sum(axis=0, dtype=np.float64)

@@ -5,6 +5,7 @@ Calibration data is (coils, z, y, x); one slice has z of length 1.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -37,32 +38,62 @@ class CalibrationRegion:
     overdetermination
         Equations per unknown that suffice: no more samples along x are used, those around the strongest. Not above 1:
         all are used.
+    targets
+        Where the results are, along z, y and x.
+    lines
+        Which lines were acquired, shape (z, y); None for all. Points that others take part in are left out.
 
     Raises
     ------
     CalibrationError
-        If there are fewer lines or samples than the kernel spans.
+        If there are fewer lines or samples than the kernel spans, or, with gaps, fewer equations than unknowns.
     """
 
-    def __init__(self, source: NDArray[np.complex64], offsets: Offsets, overdetermination: float) -> None:
+    def __init__(
+        self,
+        source: NDArray[np.complex64],
+        offsets: Offsets,
+        overdetermination: float,
+        targets: Offsets,
+        lines: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._source = source
         self._offsets = offsets
+        self._targets = targets
         self._ranges: list[tuple[int, int]] = []
-        for axis, n, around in zip("zyx", source.shape[1:], offsets, strict=True):
-            first, last = int(-around[0]), int(n - 1 - around[-1])
+        for axis, n, around, wanted in zip("zyx", source.shape[1:], offsets, targets, strict=True):
+            first, last = int(-around[0]), int(n - 1 - max(around[-1], wanted[-1]))
             if last < first:
                 raise CalibrationError(
                     f"calibration data has {n} samples along {axis}, the kernel needs {n - last + first}"
                 )
             self._ranges.append((first, last))
         self._n_unknowns = len(source) * math.prod(len(around) for around in offsets)
+        self._is_used = self._complete_points(lines)
         if overdetermination > 1:
             self._ranges[2] = self._strongest_samples(overdetermination)
+
+    def _complete_points(self, lines: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """Tell at which (z, y) of the region all lines were acquired that an equation is made of."""
+        (first_z, last_z), (first_y, last_y), (first_x, last_x) = self._ranges
+        is_used = np.ones((last_z - first_z + 1, last_y - first_y + 1), bool)
+        if lines is None or lines.all():
+            return is_used
+        places = {*itertools.product(*self._offsets[:2]), *itertools.product(*self._targets[:2])}
+        for dz, dy in places:
+            is_used &= lines[first_z + dz : last_z + dz + 1, first_y + dy : last_y + dy + 1]
+        n_equations = int(is_used.sum()) * (last_x - first_x + 1)
+        if n_equations < self._n_unknowns:
+            raise CalibrationError(
+                f"calibration data has gaps: lines that lie together give {n_equations} equations, the kernel needs "
+                f"{self._n_unknowns}"
+            )
+        return is_used
 
     def _strongest_samples(self, overdetermination: float) -> tuple[int, int]:
         """Cut the samples along x to as many as are needed, around the strongest of the first coil."""
         first, last = self._ranges[2]
-        n_lines = math.prod(last - first + 1 for first, last in self._ranges[:2])
+        n_lines = int(self._is_used.sum())
         n_used = max(1, math.ceil(overdetermination * self._n_unknowns) // n_lines)
         if n_used >= last - first + 1:
             return first, last
@@ -71,7 +102,7 @@ class CalibrationRegion:
         return start, min(start + n_used - 1, last)
 
     def normal_equations(
-        self, target: NDArray[np.complex64], targets: Offsets, is_unknown: NDArray[np.bool_] | None = None
+        self, target: NDArray[np.complex64], is_unknown: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
         """Give A^H A and A^H B of the equations A X = B.
 
@@ -79,8 +110,6 @@ class CalibrationRegion:
         ----------
         target
             Calibration data of the results' coils.
-        targets
-            Where the results are, along z, y and x.
         is_unknown
             Which neighbours count, of (coils, offsets z, y, x) flattened; None for all.
 
@@ -89,14 +118,14 @@ class CalibrationRegion:
             Shapes (unknowns, unknowns) and (unknowns, results); results are (coils, targets z, y, x) flattened.
         """
         n_unknowns = self._n_unknowns if is_unknown is None else int(is_unknown.sum())
-        n_results = len(target) * math.prod(len(around) for around in targets)
+        n_results = len(target) * math.prod(len(around) for around in self._targets)
         normal = np.zeros((n_unknowns, n_unknowns), np.complex128)
         right = np.zeros((n_unknowns, n_results), np.complex128)
         for z, rows in self._chunks():
             equations = _gather(self._source, z, rows, self._ranges[2], self._offsets)
             if is_unknown is not None:
                 equations = equations[is_unknown]
-            results = _gather(target, z, rows, self._ranges[2], targets)
+            results = _gather(target, z, rows, self._ranges[2], self._targets)
             conjugate = equations.conj()
             normal += conjugate @ equations.T
             right += conjugate @ results.T
@@ -104,11 +133,18 @@ class CalibrationRegion:
 
     def _chunks(self) -> Iterator[tuple[int, tuple[int, int]]]:
         """Cut the region into blocks (z, (first y, last y)) of equations that fit the cache."""
-        (first_z, last_z), (first_y, last_y), (first_x, last_x) = self._ranges
+        (first_z, last_z), (first_y, _), (first_x, last_x) = self._ranges
         n_lines = max(1, CHUNK_BYTES // ((last_x - first_x + 1) * self._n_unknowns * 8))
         for z in range(first_z, last_z + 1):
-            for y in range(first_y, last_y + 1, n_lines):
-                yield z, (y, min(y + n_lines - 1, last_y))
+            for first, last in _runs(self._is_used[z - first_z]):
+                for y in range(first_y + first, first_y + last + 1, n_lines):
+                    yield z, (y, min(y + n_lines - 1, first_y + last))
+
+
+def _runs(is_there: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Give first and last index of each run of what is there."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], is_there, [False]))))
+    return [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _gather(

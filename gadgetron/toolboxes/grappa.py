@@ -5,6 +5,7 @@ Arrays are (coils, z, y, x); one slice has z of length 1. Acceleration is (along
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -19,10 +20,12 @@ __all__ = [
     "CalibrationError",
     "GrappaKernel",
     "calibrate",
+    "fill_lines",
     "g_factor",
     "source_offsets",
     "unmix",
     "unmixing_coefficients",
+    "wrapped_lines",
 ]
 
 IMAGE_BYTES = 512 * 1024
@@ -59,13 +62,14 @@ def calibrate(
     kernel: tuple[int, int, int] = (4, 4, 5),
     regularization: float = 5e-4,
     overdetermination: float = 45.0,
+    lines: NDArray[np.bool_] | None = None,
 ) -> GrappaKernel:
     """Fit the kernel that gives each target sample from the acquired lines around it.
 
     Parameters
     ----------
     source, target
-        Fully sampled calibration data, shapes (sources, z, y, x) and (targets, z, y, x), complex64.
+        Calibration data, shapes (sources, z, y, x) and (targets, z, y, x), complex64.
     acceleration
         Along z and y.
     kernel
@@ -75,11 +79,13 @@ def calibrate(
     overdetermination
         In 3D, the number of equations per unknown that suffices: no more samples along x are used, those around the
         strongest. Not above 1: all are used.
+    lines
+        Which lines of it were acquired, shape (z, y); None for all.
 
     Raises
     ------
     CalibrationError
-        If there are fewer lines or samples than the kernel spans.
+        If there are fewer lines or samples than the kernel spans, or hardly any without gaps between them.
     """
     is_volume = source.shape[1] > 1
     offsets_z = source_offsets(kernel[0], acceleration[0]) if is_volume else np.zeros(1, np.int64)
@@ -88,8 +94,9 @@ def calibrate(
     targets_z = np.arange(acceleration[0] if is_volume else 1)
     targets_y = np.arange(acceleration[1])
     offsets = (offsets_z, offsets_y, offsets_x)
-    region = CalibrationRegion(source, offsets, overdetermination if is_volume else 0.0)
-    normal, right = region.normal_equations(target, (targets_z, targets_y, np.zeros(1, np.int64)))
+    targets = (targets_z, targets_y, np.zeros(1, np.int64))
+    region = CalibrationRegion(source, offsets, overdetermination if is_volume else 0.0, targets, lines)
+    normal, right = region.normal_equations(target)
     weights = solve_regularized(normal, right, regularization)
     # unknowns are (source, z, y, x), results (target, target z, target y)
     shape = (len(source), len(offsets_z), len(offsets_y), len(offsets_x), len(target), len(targets_z), len(targets_y))
@@ -109,6 +116,56 @@ def _as_convolution(
     n_targets, n_sources = weights.shape[:2]
     merged = weights.reshape(n_targets, n_sources, len(shifts_z), len(shifts_y), len(offsets[2]))
     return GrappaKernel(np.ascontiguousarray(merged, np.complex64), (shifts_z, shifts_y, -offsets[2]))
+
+
+@quiet
+def fill_lines(
+    source: NDArray[np.complex64], kernel: GrappaKernel, acceleration: tuple[int, int], lines: NDArray[np.bool_]
+) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
+    """Make lines that are missing in calibration data of those around them.
+
+    Parameters
+    ----------
+    source
+        Calibration data, shape (sources, z, y, x), complex64.
+    kernel, acceleration
+        From `calibrate`, and what it was made with. Targets are the first sources.
+    lines
+        Which lines were acquired, shape (z, y).
+
+    Returns
+    -------
+        The targets' calibration data, (targets, z, y, x), a new array; and which lines are there now. A line stays
+        missing if one of those is missing that it would be made of.
+    """
+    filled, is_there = source[: len(kernel.weights)].copy(), lines.copy()
+    groups = [_groups(shifts, factor) for shifts, factor in zip(kernel.shifts[:2], acceleration, strict=True)]
+    for z, y in np.argwhere(~lines).tolist():
+        for group_z, group_y in itertools.product(*groups):
+            rows_z, rows_y = z - kernel.shifts[0][group_z], y - kernel.shifts[1][group_y]
+            if not (_are_inside(rows_z, lines.shape[0]) and _are_inside(rows_y, lines.shape[1])):
+                continue
+            if not lines[np.ix_(rows_z, rows_y)].all():
+                continue
+            around = source[:, rows_z[:, np.newaxis], rows_y]
+            weights = kernel.weights[:, :, group_z, group_y]
+            filled[:, z, y] = sum(
+                np.einsum("tszy,szyx->tx", weights[..., i], np.roll(around, shift, axis=-1))
+                for i, shift in enumerate(kernel.shifts[2])
+            )
+            is_there[z, y] = True
+            break
+    return filled, is_there
+
+
+def _groups(shifts: NDArray[np.int64], acceleration: int) -> list[slice]:
+    """Cut the shifts of a kernel into those of each target position."""
+    n = max(1, len(shifts) // acceleration)
+    return [slice(first, first + n) for first in range(0, len(shifts), n)]
+
+
+def _are_inside(rows: NDArray[np.int64], n: int) -> bool:
+    return bool(rows.min() >= 0 and rows.max() < n)
 
 
 @quiet
@@ -139,6 +196,45 @@ def unmixing_coefficients(kernel: GrappaKernel, maps: NDArray[np.complex64]) -> 
             np.multiply(image_kernel, conjugate[:, z], out=image_kernel)
             image_kernel.sum(axis=0, out=unmixing[source, z])
     return unmixing
+
+
+@quiet
+def wrapped_lines(kspace: NDArray[np.complex64], kernel: GrappaKernel) -> NDArray[np.complex64]:
+    """Compute what a kernel that is applied in image space, where k-space is periodic, adds beyond the ends of k-space.
+
+    On a matrix that is a multiple of the acceleration acquired lines keep their distance where k-space begins anew, and
+    little harm is done. On others what would be lines beyond one end is added to lines at the other.
+
+    Parameters
+    ----------
+    kspace
+        What the kernel is applied to, shape (coils, z, y, x), complex64. Coils beyond its sources are ignored.
+    kernel
+        From `calibrate`.
+
+    Returns
+    -------
+        What is to be subtracted from k-space of the targets, (targets, z, y, x), complex64.
+    """
+    n_targets, n_sources = kernel.weights.shape[:2]
+    kspace = kspace[:n_sources]
+    _, n_z, n_y, _ = kspace.shape
+    wrapped = np.zeros((n_targets, *kspace.shape[1:]), np.complex64)
+    is_acquired = kspace.any(axis=(0, 3))
+    for i, shift_z in enumerate(kernel.shifts[0]):
+        for j, shift_y in enumerate(kernel.shifts[1]):
+            z, y = np.nonzero(is_acquired)
+            to_z, to_y = z + shift_z, y + shift_y
+            is_beyond = (to_y < 0) | (to_y >= n_y) | (to_z < 0) | (to_z >= n_z)
+            if not is_beyond.any():
+                continue
+            lines = kspace[:, z[is_beyond], y[is_beyond]]
+            made = sum(
+                np.einsum("ts,slx->tlx", kernel.weights[:, :, i, j, k], np.roll(lines, shift, axis=-1))
+                for k, shift in enumerate(kernel.shifts[2])
+            )
+            wrapped[:, to_z[is_beyond] % n_z, to_y[is_beyond] % n_y] += made
+    return wrapped
 
 
 @quiet

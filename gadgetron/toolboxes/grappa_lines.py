@@ -10,10 +10,25 @@ from numpy.typing import NDArray
 
 from gadgetron.toolboxes.arrays import quiet
 from gadgetron.toolboxes.coil_maps import coil_map_inati
-from gadgetron.toolboxes.fft import ifft
-from gadgetron.toolboxes.grappa import CalibrationError, GrappaKernel, calibrate, source_offsets, unmixing_coefficients
+from gadgetron.toolboxes.fft import fft, ifft
+from gadgetron.toolboxes.grappa import (
+    CalibrationError,
+    GrappaKernel,
+    calibrate,
+    source_offsets,
+    unmixing_coefficients,
+    wrapped_lines,
+)
 
-__all__ = ["GrappaSettings", "apply_unmixing", "calibration_region", "keep_acquired", "line_spacing", "slice_unmixing"]
+__all__ = [
+    "GrappaSettings",
+    "WrapCorrection",
+    "apply_unmixing",
+    "calibration_region",
+    "keep_acquired",
+    "line_spacing",
+    "slice_unmixing",
+]
 
 
 class GrappaSettings(NamedTuple):
@@ -38,6 +53,21 @@ class GrappaSettings(NamedTuple):
     map_kernel: int = 5
     map_iterations: int = 3
     reads_past_lines: bool = True
+
+
+class WrapCorrection(NamedTuple):
+    """What takes from unmixed images the lines that were made beyond the ends of k-space, see `wrapped_lines`.
+
+    Attributes
+    ----------
+    kernel
+        Its first targets are the combined coils, the others the uncombined ones.
+    maps
+        Of the combined coils, shape (combined, 1, y, x), complex64.
+    """
+
+    kernel: GrappaKernel
+    maps: NDArray[np.complex64]
 
 
 def line_spacing(lines: Collection[int]) -> int:
@@ -73,7 +103,7 @@ def slice_unmixing(
     settings: GrappaSettings,
     targets: Sequence[int] | None = None,
     uncombined: Sequence[int] = (),
-) -> NDArray[np.complex64]:
+) -> tuple[NDArray[np.complex64], WrapCorrection | None]:
     """Estimate what images of the undersampled slice are multiplied with, and summed over coils.
 
     Parameters
@@ -92,7 +122,8 @@ def slice_unmixing(
     Returns
     -------
         Shape (images, coils, 1, y, x), complex64: the combined image, then one for each uncombined coil. Images keep
-        the signal of those that are fully sampled.
+        the signal of those that are fully sampled. And what else they need, if the number of lines is no multiple of
+        the acceleration.
 
     Raises
     ------
@@ -106,7 +137,7 @@ def slice_unmixing(
         np.conjugate(maps, out=maps)
         unmixing[0, combined] = maps
         unmixing[range(1, 1 + len(uncombined)), list(uncombined)] = 1
-        return unmixing
+        return unmixing, None
     lines = _calibration_lines(kspace, region, reads_past=settings.reads_past_lines)
     shape = (1, settings.kernel_lines, settings.kernel_samples)
     wanted = [*combined, *uncombined]
@@ -118,7 +149,7 @@ def slice_unmixing(
     for index in range(n_combined, len(wanted)):
         own = kernel._replace(weights=kernel.weights[index : index + 1])
         unmixing[1 + index - n_combined] = unmixing_coefficients(own, alone)
-    return unmixing
+    return unmixing, WrapCorrection(kernel, maps) if kspace.shape[2] % acceleration else None
 
 
 def _calibration_lines(
@@ -137,7 +168,9 @@ def _calibration_lines(
 
 
 @quiet
-def apply_unmixing(images: NDArray[np.complex64], unmixing: NDArray[np.complex64]) -> NDArray[np.complex64]:
+def apply_unmixing(
+    images: NDArray[np.complex64], unmixing: NDArray[np.complex64], correction: WrapCorrection | None = None
+) -> NDArray[np.complex64]:
     """Sum aliased images (coils, 1, y, x) times coefficients (images, coils, 1, y, x) over the coils.
 
     Returns
@@ -147,6 +180,11 @@ def apply_unmixing(images: NDArray[np.complex64], unmixing: NDArray[np.complex64
     unmixed: NDArray[np.complex64] = images[0] * unmixing[:, 0]
     for coil in range(1, len(images)):
         unmixed += images[coil] * unmixing[:, coil]
+    if correction is not None:
+        wrapped = ifft(wrapped_lines(fft(images, (2, 3)), correction.kernel), (2, 3))
+        n_combined = len(correction.maps)
+        unmixed[0] -= (correction.maps.conj() * wrapped[:n_combined]).sum(axis=0)
+        unmixed[1:] -= wrapped[n_combined:]
     return unmixed
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gadgetron.toolboxes.arrays import quiet
 
-__all__ = ["histogram_scale", "intensity_scale", "percentile_scale", "to_integers"]
+__all__ = ["count_clipped", "histogram_scale", "intensity_scale", "percentile_scale", "to_integers"]
 
 HISTOGRAM_PART = 0.99
 MAX_VOLUMES = 24
@@ -82,6 +82,12 @@ def to_integers(
     rounded = np.copysign(np.floor(np.abs(exact) + 0.5), exact)
     np.nan_to_num(rounded, copy=False, nan=0.0, posinf=float(maximum), neginf=float(minimum))
     return rounded.clip(minimum, maximum).astype(dtype)
+
+
+@quiet
+def count_clipped(values: NDArray[np.float32], minimum: int, maximum: int) -> int:
+    """Count the values that `to_integers` clips; what is not a number is none of them."""
+    return int(np.count_nonzero(values >= maximum + 0.5)) + int(np.count_nonzero(values <= minimum - 0.5))
 
 
 @quiet

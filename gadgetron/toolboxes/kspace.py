@@ -7,13 +7,13 @@ being clamped, so that no line overwrites another's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from gadgetron.header import Encoding, Limit
 
-__all__ = ["AxisGrid", "ReadoutPlace", "Received", "phase_encoding_grid", "place_readout"]
+__all__ = ["AxisGrid", "ReadoutPlace", "Received", "phase_encoding_grid", "place_readout", "usable_center"]
 
 
 class Received(NamedTuple):
@@ -50,7 +50,7 @@ class AxisGrid:
 
 
 def phase_encoding_grid(
-    encoding: Encoding, axis: Literal[1, 2], received: Received, *, for_reference: bool
+    encoding: Encoding, axis: Literal[1, 2], received: Received, *, for_reference: bool, center: int | None = None
 ) -> AxisGrid:
     """Lay out one phase encoding axis of a buffer.
 
@@ -64,10 +64,12 @@ def phase_encoding_grid(
         What was received of that counter.
     for_reference
         Whether the lines are parallel imaging calibration.
+    center
+        The counter's value at k-space center, where that is not what the header says; see `usable_center`.
     """
-    matrix = encoding.encodedSpace.matrixSize.y if axis == 1 else encoding.encodedSpace.matrixSize.z
-    limits = encoding.encodingLimits
-    limit = limits.kspace_encoding_step_1 if axis == 1 else limits.kspace_encoding_step_2
+    matrix, limit = _matrix_and_limit(encoding, axis)
+    if limit is not None and center is not None:
+        limit = replace(limit, center=center)
     mode = (encoding.parallelImaging.calibrationMode if encoding.parallelImaging else None) or "embedded"
     is_separate = for_reference and mode in ("separate", "external")
     is_centred = encoding.is_cartesian and (not for_reference or mode == "embedded")
@@ -76,10 +78,42 @@ def phase_encoding_grid(
     )
     first, last = (limit.minimum, limit.maximum) if limit is not None else (0, matrix - 1)
     if is_centred and (encoding.trajectory == "cartesian" or not for_reference):
-        first, last, center = first + offset, last + offset, matrix // 2
+        first, last, middle = first + offset, last + offset, matrix // 2
     else:
-        center = limit.center if limit is not None else matrix // 2
-    return AxisGrid(size, offset, *(min(max(index, 0), size - 1) for index in (first, center, last)))
+        middle = limit.center if limit is not None else matrix // 2
+    return AxisGrid(size, offset, *(min(max(index, 0), size - 1) for index in (first, middle, last)))
+
+
+def usable_center(encoding: Encoding, axis: Literal[1, 2], received: Received) -> int | None:
+    """Find out whether lines find room if the header's center comes into the middle of the matrix.
+
+    Parameters
+    ----------
+    encoding, axis
+        As of `phase_encoding_grid`.
+    received
+        What was received of the counter, in the data.
+
+    Returns
+    -------
+        The middle of the matrix, if that is not so, and they find room without; None if the header's center is usable,
+        or nothing helps.
+    """
+    matrix, limit = _matrix_and_limit(encoding, axis)
+    if limit is None or not encoding.is_cartesian or matrix <= 1:
+        return None
+    size, offset = _matrix_size(encoding, matrix, limit), matrix // 2 - limit.center
+    has_room = received.minimum + offset >= 0 and received.maximum + offset < size
+    return matrix // 2 if not has_room and limit.maximum < size else None
+
+
+def _matrix_and_limit(encoding: Encoding, axis: Literal[1, 2]) -> tuple[int, Limit | None]:
+    size, limits = encoding.encodedSpace.matrixSize, encoding.encodingLimits
+    return (size.y, limits.kspace_encoding_step_1) if axis == 1 else (size.z, limits.kspace_encoding_step_2)
+
+
+def _matrix_size(encoding: Encoding, matrix: int, limit: Limit | None) -> int:
+    return matrix if encoding.parallelImaging or limit is None else max(limit.size, matrix)
 
 
 def _size_and_offset(
@@ -97,7 +131,7 @@ def _size_and_offset(
         return (limit.size if limit is not None else received.span), -first
     if is_separate:
         return (limit.size if axis == 2 and limit is not None else received.span), -received.minimum
-    size = matrix if encoding.parallelImaging or limit is None else max(limit.size, matrix)
+    size = _matrix_size(encoding, matrix, limit)
     if not is_centred or limit is None or (axis == 2 and matrix <= 1):
         return size, 0
     return size, matrix // 2 - limit.center

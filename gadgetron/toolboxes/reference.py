@@ -128,7 +128,7 @@ class _Place(NamedTuple):
 def _phase_encoding_place(n: int, lines: Range, n_out: int, *, cut: bool) -> _Place:
     if n == 1:
         return _Place(slice(0, 1), slice(n_out // 2, n_out // 2 + 1), None)
-    center = lines.center if cut else n // 2
+    center = min(max(lines.center, 0), n - 1) if cut else n // 2  # beyond the lines it has no other side at all
     length = max(1, min(2 * min(center, n - center) - 1 if cut else n, n_out))
     first = max(center - length // 2, 0)
     start = n_out // 2 - length // 2

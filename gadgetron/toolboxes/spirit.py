@@ -44,22 +44,23 @@ def calibrate_spirit(
     kernel: tuple[int, int, int] = (5, 7, 7),
     regularization: float = 0.005,
     overdetermination: float = 45.0,
+    lines: NDArray[np.bool_] | None = None,
 ) -> SpiritKernel:
     """Fit the kernel that gives each sample from those around it.
 
     Parameters
     ----------
     reference
-        Fully sampled calibration data, shape (coils, z, y, x), complex64.
+        Calibration data, shape (coils, z, y, x), complex64.
     kernel
         Samples along z, y and x that a sample is made of, odd; one slice has no neighbours along z.
-    regularization, overdetermination
+    regularization, overdetermination, lines
         As of `grappa.calibrate`.
 
     Raises
     ------
     CalibrationError
-        If there are fewer samples than the kernel spans.
+        If there are fewer samples than the kernel spans, or hardly any without gaps between them.
     """
     n_coils, n_z = reference.shape[:2]
     halves = (kernel[0] // 2 if n_z > 1 else 0, kernel[1] // 2, kernel[2] // 2)
@@ -68,9 +69,11 @@ def calibrate_spirit(
     shape = (n_coils, *(len(o) for o in offsets))
     is_neighbour = np.ones(shape, bool)
     is_neighbour[:, halves[0], halves[1], halves[2]] = False
-    region = CalibrationRegion(reference, offsets, overdetermination if n_z > 1 else 0.0)
     center = np.zeros(1, np.int64)
-    normal, right = region.normal_equations(reference, (center, center, center), is_neighbour.ravel())
+    region = CalibrationRegion(
+        reference, offsets, overdetermination if n_z > 1 else 0.0, (center, center, center), lines
+    )
+    normal, right = region.normal_equations(reference, is_neighbour.ravel())
     weights = np.zeros((*shape, n_coils), np.complex64)
     weights[is_neighbour] = solve_regularized(normal, right, regularization)
     for coil in range(n_coils):

@@ -9,7 +9,13 @@ import numpy as np
 from gadgetron.errors import MalformedMessageError
 from gadgetron.message import Array
 from gadgetron.toolboxes.grappa import CalibrationError
-from gadgetron.toolboxes.grappa_lines import GrappaSettings, calibration_region, line_spacing, slice_unmixing
+from gadgetron.toolboxes.grappa_lines import (
+    GrappaSettings,
+    WrapCorrection,
+    calibration_region,
+    line_spacing,
+    slice_unmixing,
+)
 from gadgets.grappa.slices import E1, LineGrid, Slice, SliceWeights, is_imaging
 
 
@@ -56,7 +62,7 @@ class SliceCalibration:
         weights = SliceWeights(piece.number, piece.index)
         if self._always or not lines.has_weights:
             try:
-                weights.unmixing = self._estimate(piece, lines)
+                weights.unmixing, weights.correction = self._estimate(piece, lines)
                 lines.has_weights = True
             except CalibrationError as error:
                 weights.reason = "" if lines.has_weights else str(error)
@@ -77,7 +83,7 @@ class SliceCalibration:
         lines.lines |= new_lines
         return lines
 
-    def _estimate(self, piece: Slice, lines: _Lines) -> Array[np.complex64]:
+    def _estimate(self, piece: Slice, lines: _Lines) -> tuple[Array[np.complex64], WrapCorrection | None]:
         grid = self._grid
         acceleration = grid.acceleration or line_spacing(
             [acquisition.fields.idx[E1] for acquisition in piece.acquisitions if is_imaging(acquisition)]

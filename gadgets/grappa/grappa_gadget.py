@@ -11,7 +11,7 @@ import numpy as np
 from gadgetron.gadget import CLOSE_NORMAL, Gadget2, Gadget3
 from gadgetron.message import Array, Container, ParametersMessage, make_message
 from gadgetron.properties import Property
-from gadgetron.toolboxes.grappa_lines import GrappaSettings
+from gadgetron.toolboxes.grappa_lines import GrappaSettings, WrapCorrection
 from gadgets.grappa.calibration import SliceCalibration
 from gadgets.grappa.channel_reorderer import find_channels
 from gadgets.grappa.collecting import SliceCollector, slice_image
@@ -25,6 +25,7 @@ class GrappaUnmixingJob:
     """What aliased images are multiplied with, shape (images, coils, 1, y, x). Shared between messages: read only."""
 
     unmixing: Array[np.complex64]
+    correction: WrapCorrection | None = None
 
 
 class GrappaGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
@@ -77,9 +78,9 @@ class GrappaGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             self._send(self._pairing.add_weights(calibration.weights(piece)), maker)
 
     def _send(self, pairs: Iterable[Pair], maker: ImageMaker) -> None:
-        for image, unmixing in pairs:
+        for image, unmixing, correction in pairs:
             header = maker.header(image, len(unmixing), self.image_series)
-            self.put_next(make_message(GrappaUnmixingJob(unmixing), header, image.data))
+            self.put_next(make_message(GrappaUnmixingJob(unmixing, correction), header, image.data))
 
     def close(self, flags: int) -> None:
         """Send what waits for a flag, or for weights."""
@@ -113,4 +114,8 @@ class GrappaUnmixingGadget(Gadget3[GrappaUnmixingJob, ismrmrd.ImageHeader, Array
     ) -> None:
         """Unmix one image."""
         if self._maker is not None:
-            self.put_next(make_message(header.object, self._maker.unmix(images.object, job.object.unmixing)))
+            self.put_next(
+                make_message(
+                    header.object, self._maker.unmix(images.object, job.object.unmixing, job.object.correction)
+                )
+            )

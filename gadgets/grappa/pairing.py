@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import ismrmrd
 import numpy as np
@@ -13,11 +14,17 @@ from gadgetron.header import IsmrmrdHeader
 from gadgetron.limits import LIMITS, check
 from gadgetron.message import Array
 from gadgetron.recon_types import make_image_header
-from gadgetron.toolboxes.grappa_lines import apply_unmixing
+from gadgetron.toolboxes.grappa_lines import WrapCorrection, apply_unmixing
 from gadgetron.toolboxes.resize import crop_centred, resize_image
-from gadgets.grappa.slices import SliceImage, SliceWeights
+from gadgets.grappa.slices import SliceImage, SliceWeights, cropped_length
 
-Pair = tuple[SliceImage, Array[np.complex64]]
+
+class Pair(NamedTuple):
+    """An image, and what unmixes it."""
+
+    image: SliceImage
+    unmixing: Array[np.complex64]
+    correction: WrapCorrection | None
 
 
 class Pairing:
@@ -31,7 +38,7 @@ class Pairing:
         self._images: deque[SliceImage] = deque()  # those whose turn has not come
         self._weights: deque[SliceWeights] = deque()  # those that are later than the images
         self._n_known = 0  # slices whose weights have come
-        self._current: dict[int, Array[np.complex64]] = {}
+        self._current: dict[int, SliceWeights] = {}
         self._without: dict[int, list[SliceImage]] = {}
         self._reasons: dict[int, str] = {}
         self._waiting_nbytes = 0
@@ -86,18 +93,22 @@ class Pairing:
         """Make weights current; give the images that have waited for them."""
         self._reasons[weights.index] = weights.reason
         if weights.unmixing is not None:
-            self._current[weights.index] = weights.unmixing
+            self._current[weights.index] = weights
             for image in self._without.pop(weights.index, []):
                 yield self._pair(image)
 
     def _pair(self, image: SliceImage) -> Pair:
         self._waiting_nbytes -= image.nbytes
-        unmixing = self._current[image.index]
-        if unmixing.shape[1:] != image.data.shape:
-            raise MalformedMessageError(
-                f"active_channels ({len(image.data)}): {unmixing.shape[1]} expected, as in the calibration"
+        weights = self._current[image.index]
+        unmixing = weights.unmixing
+        if unmixing is None or unmixing.shape[1:] != image.data.shape:
+            found, expected = (
+                None if array is None else (array.shape[-4], array.shape[-1]) for array in (image.data, unmixing)
             )
-        return image, unmixing
+            raise MalformedMessageError(
+                f"active_channels, number_of_samples {found}: {expected} expected, as in the calibration"
+            )
+        return Pair(image, unmixing, weights.correction)
 
 
 class ImageMaker:
@@ -112,13 +123,16 @@ class ImageMaker:
         self._encoded, self._recon = encoding.encodedSpace, encoding.reconSpace
         self._n_images = 0
 
-    def unmix(self, images: Array[np.complex64], unmixing: Array[np.complex64]) -> Array[np.complex64]:
+    def unmix(
+        self, images: Array[np.complex64], unmixing: Array[np.complex64], correction: WrapCorrection | None
+    ) -> Array[np.complex64]:
         """Give images without aliasing, shape (images, 1, y, x), as many pixels as the recon space has."""
-        data = apply_unmixing(images, unmixing)
-        view, whole = self._recon.fieldOfView_mm.y, self._encoded.fieldOfView_mm.y
-        n_y = data.shape[2]
-        n_kept = min(n_y, max(1, round(n_y * view / whole))) if whole else n_y
-        cut = np.ascontiguousarray(crop_centred(data, (n_kept, data.shape[3])))
+        data = apply_unmixing(images, unmixing, correction)
+        n_y, n_x = data.shape[2:]
+        encoded, recon = self._encoded.fieldOfView_mm, self._recon.fieldOfView_mm
+        kept_y = min(n_y, max(1, round(n_y * recon.y / encoded.y))) if encoded.y else n_y
+        kept_x = min(n_x, cropped_length(self._encoded, self._recon)) if n_x == self._encoded.matrixSize.x else n_x
+        cut = np.ascontiguousarray(crop_centred(data, (kept_y, kept_x)))
         return resize_image(cut, (self._recon.matrixSize.y, self._recon.matrixSize.x))
 
     def header(self, image: SliceImage, channels: int, series: int) -> ismrmrd.ImageHeader:

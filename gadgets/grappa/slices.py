@@ -9,14 +9,16 @@ import ismrmrd
 import numpy as np
 
 from gadgetron.errors import MalformedMessageError
-from gadgetron.header import IsmrmrdHeader
+from gadgetron.header import EncodingSpace, IsmrmrdHeader
 from gadgetron.limits import LIMITS, check
 from gadgetron.message import Array
 from gadgetron.recon_types import COUNTERS, FLAG_CALIBRATION, Acquisition
+from gadgetron.toolboxes.grappa_lines import WrapCorrection
 
 SLICE = COUNTERS.index("slice")
 E1 = COUNTERS.index("kspace_encode_step_1")
 E2 = COUNTERS.index("kspace_encode_step_2")
+ROUNDING = 1e-3  # fields of view come as decimal numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class SliceWeights:
         Those of the Slice.
     unmixing
         New coefficients, shape (images, coils, 1, y, x), complex64; None if there are no new ones.
+    correction
+        What else images need, where the number of lines is no multiple of the acceleration.
     reason
         Why there are none at all yet; empty if there are.
     """
@@ -97,11 +101,13 @@ class SliceWeights:
     index: int
     unmixing: Array[np.complex64] | None = None
     reason: str = ""
+    correction: WrapCorrection | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of the coefficients [bytes]."""
-        return 0 if self.unmixing is None else int(self.unmixing.nbytes)
+        maps = self.correction.maps if self.correction is not None else None
+        return sum(int(array.nbytes) for array in (self.unmixing, maps) if array is not None)
 
 
 class LineGrid:
@@ -109,27 +115,27 @@ class LineGrid:
 
     Attributes
     ----------
-    shape
-        (y, x): encoded lines, and samples of a line behind the removal of readout oversampling.
+    n_y
+        Number of encoded lines.
     center
         The value of kspace_encode_step_1 at the center of k-space.
+    acceleration
+        As the header says; None if it does not.
     """
 
     def __init__(self, header: IsmrmrdHeader) -> None:
         encoding = header.encoding[0]
         if len(header.encoding) > 1:
             raise MalformedMessageError(f"encoding: the header has {len(header.encoding)}, this reconstruction takes 1")
-        if encoding.encodedSpace.matrixSize.z > 1 or encoding.reconSpace.matrixSize.z > 1:
-            raise MalformedMessageError(
-                f"matrixSize.z ({encoding.encodedSpace.matrixSize.z}): slices expected, no volumes"
-            )
-        n_y = encoding.encodedSpace.matrixSize.y
-        limit = encoding.encodingLimits.kspace_encoding_step_1
-        self.shape = (n_y, encoding.reconSpace.matrixSize.x)
-        self.center = limit.center if limit is not None else n_y // 2
-        self._offset = n_y // 2 - self.center
-        parallel = encoding.parallelImaging
+        encoded, recon = encoding.encodedSpace, encoding.reconSpace
+        if encoded.matrixSize.z > 1 or recon.matrixSize.z > 1:
+            raise MalformedMessageError(f"matrixSize.z ({encoded.matrixSize.z}): slices expected, no volumes")
+        limit, parallel = encoding.encodingLimits.kspace_encoding_step_1, encoding.parallelImaging
+        self.n_y = encoded.matrixSize.y
+        self._lengths = sorted({recon.matrixSize.x, encoded.matrixSize.x, cropped_length(encoded, recon)})
+        self.center = limit.center if limit is not None else self.n_y // 2
         self.acceleration = parallel.accelerationFactor.kspace_encoding_step_1 if parallel is not None else None
+        self._offset = self.n_y // 2 - self.center
 
     def row(self, line: int) -> int:
         """Give the row of a line."""
@@ -145,13 +151,12 @@ class LineGrid:
         MalformedMessageError
             If a readout does not fit the grid, or has another number of coils than the first.
         """
-        n_coils = acquisitions[0].data.shape[0]
-        n_y, n_x = self.shape
-        check("bytes of a slice", n_coils * n_y * n_x * 8, LIMITS.max_session_bytes)
-        kspace = np.zeros((n_coils, 1, n_y, n_x), np.complex64)
+        n_coils, n_x = acquisitions[0].data.shape
+        check("bytes of a slice", n_coils * self.n_y * n_x * 8, LIMITS.max_session_bytes)
+        kspace = np.zeros((n_coils, 1, self.n_y, n_x), np.complex64)
         counts: dict[int, int] = {}
         for acquisition in acquisitions:
-            line = self._checked(acquisition, n_coils)
+            line = self._checked(acquisition, n_coils, n_x)
             counts[line] = counts.get(line, 0) + 1
             kspace[:, 0, self.row(line)] += acquisition.data
         for line, count in counts.items():
@@ -159,19 +164,37 @@ class LineGrid:
                 kspace[:, 0, self.row(line)] /= count
         return kspace, set(counts)
 
-    def _checked(self, acquisition: Acquisition, n_coils: int) -> int:
+    def _checked(self, acquisition: Acquisition, n_coils: int, n_x: int) -> int:
         fields = acquisition.fields
-        line, (n_y, n_x) = fields.idx[E1], self.shape
+        line = fields.idx[E1]
         where = f"scan_counter {fields.scan_counter}"
         if fields.idx[E2]:
             raise MalformedMessageError(f"kspace_encode_step_2 ({fields.idx[E2]}): 0 expected, no volumes — {where}")
-        if not 0 <= self.row(line) < n_y:
-            raise MalformedMessageError(f"kspace_encode_step_1 ({line}): outside of the {n_y} encoded lines — {where}")
-        if acquisition.data.shape != (n_coils, n_x):
+        if not 0 <= self.row(line) < self.n_y:
             raise MalformedMessageError(
-                f"number_of_samples, active_channels {acquisition.data.shape[::-1]}: {n_x, n_coils} expected — {where}"
+                f"kspace_encode_step_1 ({line}): outside of the {self.n_y} encoded lines, with the header's center, "
+                f"{self.center}, in the middle — {where}"
+            )
+        shape = acquisition.data.shape
+        if shape != (n_coils, n_x):
+            raise MalformedMessageError(
+                f"number_of_samples, active_channels {shape[::-1]}: {n_x, n_coils} expected, as in the first line — "
+                f"{where}"
+            )
+        if n_x not in self._lengths:
+            lengths = " or ".join(str(length) for length in self._lengths)
+            raise MalformedMessageError(
+                f"number_of_samples ({n_x}): {lengths} expected, from the matrices' sizes along x, with or without "
+                f"oversampling — {where}"
             )
         return line
+
+
+def cropped_length(encoded: EncodingSpace, recon: EncodingSpace) -> int:
+    """Give the samples of a line that are left when it is cropped to the field of view of the image."""
+    view, whole = recon.fieldOfView_mm.x, encoded.fieldOfView_mm.x
+    n_x = encoded.matrixSize.x
+    return max(1, int(n_x / (whole / view) + ROUNDING)) if 0 < view < whole else n_x
 
 
 def is_imaging(acquisition: Acquisition) -> bool:

@@ -49,9 +49,9 @@ class Unmixing(Merge):
         self._send(add(message.object))
 
     def _send(self, pairs: Iterable[Pair]) -> None:
-        for image, unmixing in pairs:
+        for image, unmixing, correction in pairs:
             if self._maker is not None:
-                data = self._maker.unmix(image.data, unmixing)
+                data = self._maker.unmix(image.data, unmixing, correction)
                 if self.unmixing_scale != 1.0:
                     data *= np.float32(self.unmixing_scale)
                 self.put_next(make_message(self._maker.header(image, len(data), self.image_series), data))

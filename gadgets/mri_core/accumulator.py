@@ -113,11 +113,11 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
         e1, e2 = fields.idx[E1] + self._offsets[0], fields.idx[E2] + self._offsets[1]
         if not 0 <= e1 < n_y:
             raise MalformedMessageError(
-                _complaint("kspace_encode_step_1", fields.idx[E1], f"below {n_y} expected", fields)
+                _complaint("kspace_encode_step_1", fields.idx[E1], _expected(n_y, self._offsets[0]), fields)
             )
         if not 0 <= e2 < n_z:
             raise MalformedMessageError(
-                _complaint("kspace_encode_step_2", fields.idx[E2], f"below {n_z} expected", fields)
+                _complaint("kspace_encode_step_2", fields.idx[E2], _expected(n_z, self._offsets[1]), fields)
             )
         start = n_x // 2 - fields.center_sample
         n_samples = data.shape[1]
@@ -188,6 +188,13 @@ class AccumulatorGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]])
             for slice_index in sorted(self._slices):
                 self._send(slice_index)
         self._slices = {}
+
+
+def _expected(n: int, offset: int) -> str:
+    """Say which encoding steps find room in a matrix."""
+    if offset == 0:
+        return f"below {n} expected"
+    return f"{-offset} to {n - 1 - offset} expected, with the header's center, {n // 2 - offset}, in the middle of {n}"
 
 
 def _complaint(field: str, value: int, expected: str, fields: AcquisitionFields) -> str:

@@ -31,6 +31,8 @@ from gadgetron.toolboxes.arrays import owned
 BY_COUNT = "n_acquisitions"
 DIMENSIONS = (*COUNTERS, "none", "")
 REPETITION = COUNTERS.index("repetition")
+IMAGE = tuple(COUNTERS.index(name) for name in ("average", "slice", "contrast", "phase", "repetition", "set"))
+MAX_REMEMBERED = 4096
 
 
 class AcquisitionAccumulateTriggerGadget(
@@ -45,6 +47,9 @@ class AcquisitionAccumulateTriggerGadget(
     A readout is imaging data unless it is calibration only or phase correction, and reference data if it is
     calibration. Noise, feedback, navigator, dummy, surface coil correction and phase stabilization readouts are
     dropped: the C++ Gadgetron keeps all but noise among the imaging data, where they overwrite lines of the image.
+
+    Lines of an image that come after it was sent, because the trigger dimension returned to an earlier value, become an
+    image of their own. The client is told at the first of them.
     """
 
     trigger_dimension = Property(
@@ -78,6 +83,9 @@ class AcquisitionAccumulateTriggerGadget(
         self._header: IsmrmrdHeader | None = None
         self._sent_repetitions: set[int] = set()
         self._n_late = 0
+        self._values: set[int] = set()  # of the trigger dimension, for which something was sent
+        self._images: dict[tuple[int, ...], None] = {}  # sent last, in order
+        self._is_split = False
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Remember the header, which says how many lines a repetition has; data of other formats has none."""
@@ -107,6 +115,7 @@ class AcquisitionAccumulateTriggerGadget(
             elif trigger is not None:
                 value = fields.idx[trigger]
                 if self._previous is not None and value != self._previous:
+                    self._look_for_split_images(trigger)
                     self._send_buckets()
                 self._previous = value
             elif watches_repetitions:
@@ -132,6 +141,34 @@ class AcquisitionAccumulateTriggerGadget(
                 self._sent_repetitions.update(acquisition.fields.idx[REPETITION] for acquisition in bucket.data)
                 self._send_buckets()
         self._previous = repetition
+
+    def _look_for_split_images(self, trigger: int) -> None:
+        """Warn if lines of what is to be sent belong to an image that was sent before."""
+        value = self._previous
+        if self._is_split or trigger not in IMAGE or value is None:
+            return
+        images = {
+            tuple(acquisition.fields.idx[counter] for counter in IMAGE)
+            for bucket in self._buckets.values()
+            for acquisition in bucket.data
+        }
+        if value in self._values and not images.isdisjoint(self._images):
+            self._is_split = True
+            self._images.clear()
+            self.warn_once(
+                "images.split",
+                f"{self.trigger_dimension} has returned to {value}, whose images were sent: lines come in pieces, and "
+                "so do images. A trigger_dimension wants all lines of one of its values before those of the next; with "
+                "an empty one, as in Generic_Cartesian_Grappa.xml and Generic_Cartesian_FFT.xml, images are made when "
+                "all lines are there",
+                trigger_dimension=self.trigger_dimension,
+                value=value,
+            )
+            return
+        self._values.add(value)
+        self._images |= dict.fromkeys(images)
+        for image in list(self._images)[: max(0, len(self._images) - MAX_REMEMBERED)]:
+            del self._images[image]
 
     def _bucket(self, sorting_index: int) -> AcquisitionBucket:
         bucket = self._buckets.get(sorting_index)
@@ -171,6 +208,9 @@ class AcquisitionAccumulateTriggerGadget(
     def close(self, flags: int) -> None:
         """Send what is left."""
         if flags:
+            trigger = _counter_index(self.trigger_dimension)
+            if trigger is not None:
+                self._look_for_split_images(trigger)
             self._send_buckets()
         if self._waveforms:
             self.log.warning("waveforms.without_readouts", n_waveforms=len(self._waveforms))

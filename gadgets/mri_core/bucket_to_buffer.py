@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,14 @@ from gadgetron.recon_types import (
     empty_objects,
 )
 from gadgetron.toolboxes.arrays import shared_pool
-from gadgetron.toolboxes.kspace import AxisGrid, ReadoutPlace, Received, phase_encoding_grid, place_readout
+from gadgetron.toolboxes.kspace import (
+    AxisGrid,
+    ReadoutPlace,
+    Received,
+    phase_encoding_grid,
+    place_readout,
+    usable_center,
+)
 from gadgets.mri_core.left_out import LeftOutReadouts
 from gadgets.mri_core.line_means import LineMeans
 
@@ -73,6 +80,9 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
 
     Readouts with samples that are not finite are left out, with a warning: in an image they would be everywhere.
 
+    A center of k-space that the header has where it would move lines out of the matrix, which have room otherwise, is
+    taken for the middle of the matrix, and the client is told; in C++ these lines are lost.
+
     Mended against the C++ Gadgetron: see toolboxes.kspace for the grid; N or S dimension `segment` has the size of the
     segments' range and not of the averages', `slice` has an index; of the slices received only some make no gap; there
     the last of equal lines replaces those before, and each average has a buffer of its own.
@@ -98,6 +108,7 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
         self._header: IsmrmrdHeader | None = None
+        self._centers: dict[tuple[int, int], int] = {}  # by encoding space and axis, where the header's is no use
         self._left_out = LeftOutReadouts(self)
 
     def process_config(self, parameters: ParametersMessage) -> None:
@@ -118,6 +129,8 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
         bucket = message.object
         message.object = AcquisitionBucket()
         self._leave_out(bucket)
+        for space, received in bucket.data_stats.items():
+            self._check_centers(space, received)
         recon_data: dict[Key, ReconData] = {}
         for is_reference in (True, False):
             acquisitions = bucket.reference if is_reference else bucket.data
@@ -131,6 +144,28 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
                 else:
                     bits[space].data = buffer
         return [data for _, data in sorted(recon_data.items(), key=lambda item: item[0])]
+
+    def _check_centers(self, space: int, stats: AcquisitionBucketStats) -> None:
+        """Do not believe in a center that would move lines out of the matrix, from the first of them on."""
+        if self._header is None:
+            return
+        encoding = self._header.encoding_space(space)
+        limits, size = encoding.encodingLimits, encoding.encodedSpace.matrixSize
+        axes: Any = (
+            (1, stats.kspace_encode_step_1, limits.kspace_encoding_step_1, size.y),
+            (2, stats.kspace_encode_step_2, limits.kspace_encoding_step_2, size.z),
+        )
+        for axis, steps, limit, matrix in axes:
+            center = usable_center(encoding, axis, Received(steps[0], steps[-1]))
+            if center is None or (space, axis) in self._centers:
+                continue
+            self._centers[space, axis] = center
+            self.warn_once(
+                "center.not_believed",
+                f"kspace_encoding_step_{axis}: with the header's center, {limit.center}, in the middle, "
+                f"lines {steps[0]} to {steps[-1]} do not fit the encoded matrix of {matrix}: the center is taken for "
+                f"{center}",
+            )
 
     def _leave_out(self, bucket: AcquisitionBucket) -> None:
         """Take readouts out of a bucket that are not finite."""
@@ -203,8 +238,8 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
             encoding=encoding,
             n_e0=n_e0,
             center_e0=center_e0,
-            e1=phase_encoding_grid(encoding, 1, Received(steps_1[0], steps_1[-1]), for_reference=for_reference),
-            e2=phase_encoding_grid(encoding, 2, Received(steps_2[0], steps_2[-1]), for_reference=for_reference),
+            e1=self._grid(space, 1, Received(steps_1[0], steps_1[-1]), for_reference=for_reference),
+            e2=self._grid(space, 2, Received(steps_2[0], steps_2[-1]), for_reference=for_reference),
             n_channels=fields.active_channels,
             n_trajectory=fields.trajectory_dimensions,
             axes={
@@ -213,6 +248,11 @@ class BucketToBufferGadget(Gadget1[AcquisitionBucket]):
                 "N": self._axis(self.N_dimension, encoding, stats),
             },
         )
+
+    def _grid(self, space: int, axis: Literal[1, 2], received: Received, *, for_reference: bool) -> AxisGrid:
+        header: Any = self._header
+        encoding, center = header.encoding_space(space), self._centers.get((space, axis))
+        return phase_encoding_grid(encoding, axis, received, for_reference=for_reference, center=center)
 
     def _axis(self, dimension: str, encoding: Encoding, stats: AcquisitionBucketStats) -> tuple[int | None, int, int]:
         is_joined = dimension == "average" and self._joins_averages(encoding)

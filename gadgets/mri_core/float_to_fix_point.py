@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any, ClassVar
 
 import ismrmrd
@@ -12,13 +13,16 @@ from gadgetron.errors import MalformedMessageError
 from gadgetron.gadget import Gadget2
 from gadgetron.message import Array, Container
 from gadgetron.properties import Property
-from gadgetron.toolboxes.images import to_integers
+from gadgetron.toolboxes.images import count_clipped, to_integers
 
 WINDOW_CENTER = "GADGETRON_WindowCenter"
 
 
 class _FloatToFixPoint(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
-    """What the conversions share: magnitudes are clamped, real and imaginary parts shifted, phases scaled."""
+    """What the conversions share: magnitudes are clamped, real and imaginary parts shifted, phases scaled.
+
+    The client is told of the first image with pixels beyond the limits.
+    """
 
     thread_safe = True
     dtype: ClassVar[type[np.integer[Any]]]
@@ -26,6 +30,12 @@ class _FloatToFixPoint(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
     min_intensity: Property[int]
     max_intensity: Property[int]
     intensity_offset: Property[int]
+
+    def __init__(self, name: str = "", **properties: object) -> None:
+        super().__init__(name, **properties)
+        self._count_lock = threading.Lock()
+        self._n_clipped = 0
+        self._n_images_clipped = 0
 
     def process(self, header: Container[ismrmrd.ImageHeader], image: Container[Array[np.float32]]) -> None:
         """Convert one image."""
@@ -44,10 +54,32 @@ class _FloatToFixPoint(Gadget2[ismrmrd.ImageHeader, Array[np.float32]]):
                 f"image_type ({image_type}): magnitude, real, imaginary or phase expected — image_index "
                 f"{header.object.image_index}; is an ExtractGadget missing before {self.name}?"
             )
+        if image_type != ismrmrd.IMTYPE_PHASE:  # of which π is one above the range, by definition
+            self._look_for_clipping(values)
         converted: Any = to_integers(values, self.dtype, int(self.min_intensity), int(self.max_intensity))
         image.object = converted
         header.object.data_type = self.data_type
         self.put_next(header)
+
+    def _look_for_clipping(self, values: Array[np.float32]) -> None:
+        """Count pixels beyond the limits, and warn of the first."""
+        n_clipped = count_clipped(values, int(self.min_intensity), int(self.max_intensity))
+        if not n_clipped:
+            return
+        with self._count_lock:
+            self._n_clipped += n_clipped
+            self._n_images_clipped += 1
+        self.warn_once(
+            "pixels.clipped",
+            f"{n_clipped} of {values.size} pixels of an image are beyond {self.min_intensity} to {self.max_intensity} "
+            f"and are clipped (min_intensity, max_intensity); they are {np.nanmin(values):.6g} to "
+            f"{np.nanmax(values):.6g}",
+        )
+
+    def close(self, flags: int) -> None:
+        """Say how many pixels were clipped in all."""
+        if self._n_clipped:
+            self.log.warning("pixels.clipped_in_all", n_pixels=self._n_clipped, n_images=self._n_images_clipped)
 
     def _shift_window(self, image: Container[Array[np.float32]], offset: int) -> None:
         meta = image.cont.object if isinstance(image.cont, Container) else None

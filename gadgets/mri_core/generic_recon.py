@@ -13,13 +13,14 @@ from gadgetron.gadget import Gadget1
 from gadgetron.header import Encoding, IsmrmrdHeader
 from gadgetron.image_arrays import label_images
 from gadgetron.message import Array, Container, GadgetContainerMessage, ParametersMessage
-from gadgetron.parallel_imaging import acceleration_of
+from gadgetron.parallel_imaging import Acceleration, acceleration_of
 from gadgetron.properties import Property
 from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer, ReconData
 from gadgetron.toolboxes.calibration import CalibrationError
+from gadgetron.toolboxes.calibration_lines import list_lines
 from gadgetron.toolboxes.coil_maps import coil_map_inati, coil_map_inati_iterative
 from gadgetron.toolboxes.fft import ifft
-from gadgetron.toolboxes.reference import Range, low_pass_kspace
+from gadgetron.toolboxes.reference import Range, low_pass_kspace, sampled_lines
 
 IMAGE_AXES = (-3, -2, -1)
 
@@ -103,31 +104,41 @@ class GenericReconGadget(Gadget1[ReconData]):
             Recorded meanwhile.
         """
 
-    def calibrated(self, bit: ReconBit, compute: Callable[[ReconBuffer], Result]) -> Result:
-        """Give what is computed from calibration data: from the bit's own, or from that of the last bit that had some.
+    def calibrated(self, bit: ReconBit, compute: Callable[[ReconBuffer], Result]) -> tuple[Result, bool]:
+        """Give what is computed from calibration data, and whether it is of the bit's own.
+
+        Where that is no use, or there is none, it is of the last bit of the slice that had some.
 
         Raises
         ------
         MalformedMessageError
-            If there was none, or it is no use: then the error says why.
+            If there was none, or it was no use: then the error says why, and which lines are missing.
         """
         reference, bit.reference = bit.reference, None
         result: Result | None = None
+        refusal: CalibrationError | None = None
         if reference is not None:
             try:
                 result = compute(reference)
             except CalibrationError as error:
-                raise MalformedMessageError(f"{self.name}: {error}") from error
+                refusal = error
             finally:
                 if bit.calibration is not None:
                     bit.calibration.set(result)
-        elif bit.calibration is not None:
+            if result is not None:
+                return result, True
+        if bit.calibration is not None:
             result = bit.calibration.wait(lambda: self.inbox.is_closed)
+        if refusal is not None and reference is not None:
+            complaint = f"{refusal}{missing_lines(reference)}"
+            if result is None:
+                raise MalformedMessageError(f"{self.name}: {complaint}") from refusal
+            self.warn_once("calibration.refused", f"{complaint}; the last calibration of the slice is used")
         if result is None:
             raise MalformedMessageError(
                 f"{self.name}: no calibration data; a GenericReconCartesianReferencePrepGadget before it prepares it"
             )
-        return result
+        return result, False
 
     def send(self, array: ImageArray, space: int, series: int, role: str) -> None:
         """Give an image array its numbers, say what it is, and send it."""
@@ -139,8 +150,16 @@ class GenericReconGadget(Gadget1[ReconData]):
         """Give an encoding space by its number."""
         return self.header.encoding_space(space)
 
+    def acceleration(self, bit: ReconBit, space: int) -> Acceleration:
+        """Give the acceleration of a bit: what its lines have told, or what the header says."""
+        return bit.acceleration or acceleration_of(self.encoding(space))
+
     def estimate_coil_maps(
-        self, reference: ReconBuffer, data: ReconBuffer, space: int, n_channels: int | None = None
+        self,
+        reference: ReconBuffer,
+        data: ReconBuffer,
+        acceleration: Acceleration,
+        n_channels: int | None = None,
     ) -> Array[np.complex64]:
         """Estimate coil maps from prepared calibration data.
 
@@ -150,8 +169,8 @@ class GenericReconGadget(Gadget1[ReconData]):
             From GenericReconCartesianReferencePrepGadget.
         data
             What the maps are for: they have its matrix.
-        space
-            Number of the encoding space.
+        acceleration
+            How the data was accelerated.
         n_channels
             Use the first channels only.
 
@@ -166,7 +185,7 @@ class GenericReconGadget(Gadget1[ReconData]):
             reference.data[:, :, :, :n_channels],
             ranges,
             (n_e2, n_e1, n_e0),
-            cut=acceleration_of(self.encoding(space)).keeps_center,
+            cut=acceleration.keeps_center,
         )
         images = ifft(kspace, IMAGE_AXES, out=kspace)
         for place in np.ndindex(*images.shape[:3]):
@@ -186,6 +205,25 @@ class GenericReconGadget(Gadget1[ReconData]):
 
 def _range(limit: Any) -> Range:
     return Range(limit.min, limit.center, limit.max)
+
+
+def missing_lines(reference: ReconBuffer) -> str:
+    """Say in words which lines are missing among prepared calibration data; empty if none is."""
+    lines = sampled_lines(reference.data)
+    present = np.asarray(lines.any(axis=(0, 1, 2, 3)))
+    if present.all() or not present.any():
+        return ""
+    heads: Any = reference.headers
+    acquired = np.argwhere(heads.astype(bool))  # a header is true, None is not
+    first = 0
+    if acquired.size:
+        place = tuple(acquired[0])
+        first = int(heads[place].idx.kspace_encode_step_1) - int(place[-1])
+    steps = (first + np.flatnonzero(~present)).tolist()
+    return (
+        f" — lines {list_lines(steps)} of {first} to {first + len(present) - 1} (kspace_encode_step_1) are missing; "
+        "calibration takes lines without a gap, around the center of k-space, of the same slice"
+    )
 
 
 def shared_place(place: tuple[int, int, int], sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ class GenericReconCartesianFFTGadget(GenericReconGadget):
 
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
         """Reconstruct one encoding space."""
-        maps = self.estimate_coil_maps(bit.reference or data, data, space)
+        maps = self.estimate_coil_maps(bit.reference or data, data, self.acceleration(bit, space))
         bit.reference = None
         shape = data.data.shape
         images = np.empty((*shape[:3], 1, *shape[4:]), np.complex64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,17 @@ import numpy as np
 from gadgetron.errors import MalformedMessageError
 from gadgetron.image_arrays import ROLE_GFACTOR, ROLE_IMAGE, ROLE_SNR_MAP, describe_images, part_of
 from gadgetron.message import Array
-from gadgetron.parallel_imaging import Acceleration, acceleration_of
+from gadgetron.parallel_imaging import Acceleration
 from gadgetron.properties import Property
 from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer
 from gadgetron.toolboxes.coil_compression import n_energetic_channels
 from gadgetron.toolboxes.grappa import (
+    GrappaKernel,
     calibrate,
     g_factor,
     unmix,
     unmixing_coefficients,
+    wrapped_lines,
 )
 from gadgetron.toolboxes.reference import noise_of_averages, sampled_lines, snr_scale
 from gadgets.mri_core.generic_recon import GenericReconGadget, shared_place
@@ -26,10 +28,15 @@ from gadgets.mri_core.generic_recon import GenericReconGadget, shared_place
 
 @dataclass(slots=True)
 class _Coefficients:
-    """Unmixing coefficients (LOC, S, N, CHA, z, y, x), and g-factors (LOC, S, N, 1, z, y, x) if accelerated."""
+    """Unmixing coefficients (LOC, S, N, CHA, z, y, x), and g-factors (LOC, S, N, 1, z, y, x) if accelerated.
+
+    Where the matrix is no multiple of the acceleration also the kernels, and the maps (LOC, S, N, targets, z, y, x).
+    """
 
     unmixing: Array[np.complex64]
     gfactor: Array[np.float32] | None
+    kernels: dict[tuple[int, ...], GrappaKernel] = field(default_factory=dict)
+    maps: Array[np.complex64] | None = None
 
 
 class GenericReconCartesianGrappaGadget(GenericReconGadget):
@@ -42,7 +49,8 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
     have the signal of one and less noise; the SNR map is sqrt(n) times that of one.
 
     Mended against the C++ Gadgetron: the map of a single coil has unit norm, it does not square the image; pixels where
-    all coils are zero are zero, not NaN; lines are counted in every slice and S, not only in the first.
+    all coils are zero are zero, not NaN; lines are counted in every slice and S, not only in the first; on a matrix
+    that is no multiple of the acceleration, lines beyond one end of k-space are not added to those at the other.
     """
 
     send_out_gfactor = Property(False, doc="send the g-factor, the amplification of noise by GRAPPA")
@@ -65,11 +73,14 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         0, doc="number of channels to reconstruct; 0 leaves that to the threshold", minimum=0
     )
 
+    let_kspace_wrap_around = Property(
+        False, doc="leave the error of a matrix that is no multiple of the acceleration, as in the C++ Gadgetron"
+    )
+
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
         """Reconstruct one encoding space."""
-        acceleration = acceleration_of(self.encoding(space))
-        has_reference = bit.reference is not None
-        coefficients = self.calibrated(bit, lambda reference: self._calibrate(reference, data, acceleration, space))
+        acceleration = self.acceleration(bit, space)
+        coefficients, are_new = self.calibrated(bit, lambda reference: self._calibrate(reference, data, acceleration))
         if coefficients.unmixing.shape[-3:] != data.data.shape[-3:]:
             raise MalformedMessageError(
                 f"matrix {data.data.shape[:-4:-1]}: {coefficients.unmixing.shape[:-4:-1]} expected, that of the "
@@ -77,17 +88,15 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
             )
         images = self._unmix(data, coefficients, acceleration)
         array = describe_images(images, data, self.header, space, waveforms)
-        if self.send_out_gfactor and has_reference and coefficients.gfactor is not None:
+        if self.send_out_gfactor and are_new and coefficients.gfactor is not None:
             self.send(part_of(array, coefficients.gfactor.astype(np.complex64)), space, 10 * (space + 2), ROLE_GFACTOR)
         if self.send_out_snr_map:
             self.send(self._snr_map(array, coefficients, data), space, 100 * (space + 3), ROLE_SNR_MAP)
         self.send(array, space, space + 1, ROLE_IMAGE)
 
-    def _calibrate(
-        self, reference: ReconBuffer, data: ReconBuffer, acceleration: Acceleration, space: int
-    ) -> _Coefficients:
+    def _calibrate(self, reference: ReconBuffer, data: ReconBuffer, acceleration: Acceleration) -> _Coefficients:
         n_targets = self._n_targets(reference)
-        maps = self.estimate_coil_maps(reference, data, space, n_targets)
+        maps = self.estimate_coil_maps(reference, data, acceleration, n_targets)
         if not acceleration.is_accelerated:
             return _Coefficients(np.conjugate(maps, out=maps), None)
         n_loc, n_s, n_n = maps.shape[:3]
@@ -95,6 +104,9 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         unmixing = np.empty((n_loc, n_s, n_n, reference.data.shape[3], *matrix), np.complex64)
         gfactor = np.empty((n_loc, n_s, n_n, 1, *matrix), np.float32)
         factors = (acceleration.e2, acceleration.e1)
+        lines = sampled_lines(reference.data)
+        wraps = bool(matrix[0] % acceleration.e2 or matrix[1] % acceleration.e1) and not self.let_kspace_wrap_around
+        coefficients = _Coefficients(unmixing, gfactor, maps=maps if wraps else None)
         for place in np.ndindex(n_loc, n_s, n_n):
             source = reference.data[place]
             kernel = calibrate(
@@ -104,11 +116,14 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
                 (self.grappa_kSize_E2, self.grappa_kSize_E1, self.grappa_kSize_RO),
                 self.grappa_reg_lamda,
                 self.grappa_calib_over_determine_ratio,
+                lines[place],
             )
             unmixing[place] = unmixing_coefficients(kernel, maps[place])
             gfactor[(*place, 0)] = g_factor(unmixing[place], factors)
+            if wraps:
+                coefficients.kernels[place] = kernel
         self.debug_array("unmixing", unmixing)
-        return _Coefficients(unmixing, gfactor)
+        return coefficients
 
     def _n_targets(self, reference: ReconBuffer) -> int:
         n_channels = int(reference.data.shape[3])
@@ -126,8 +141,11 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
         scale = scale / (acceleration.e1 * acceleration.e2) if undersampling > 1 else 1.0
         images = np.empty((*shape[:3], 1, *shape[4:]), np.complex64)
         for place in np.ndindex(*shape[:3]):
-            unmixing = coefficients.unmixing[shared_place(place, coefficients.unmixing.shape)]
-            image = unmix(data.data[place], unmixing)
+            used = shared_place(place, coefficients.unmixing.shape)
+            image = unmix(data.data[place], coefficients.unmixing[used])
+            if coefficients.maps is not None:
+                wrapped = wrapped_lines(data.data[place], coefficients.kernels[used])
+                image -= unmix(wrapped, coefficients.maps[used].conj())
             np.multiply(image, np.float32(scale), out=images[(*place, 0)])
         return images
 

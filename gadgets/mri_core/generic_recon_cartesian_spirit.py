@@ -9,7 +9,7 @@ import numpy as np
 from gadgetron.errors import MalformedMessageError
 from gadgetron.image_arrays import ROLE_IMAGE, describe_images
 from gadgetron.message import Array
-from gadgetron.parallel_imaging import Acceleration, acceleration_of
+from gadgetron.parallel_imaging import Acceleration
 from gadgetron.properties import Property
 from gadgetron.recon_types import ReconBit, ReconBuffer
 from gadgetron.toolboxes.grappa import unmix
@@ -54,8 +54,8 @@ class GenericReconCartesianSpiritGadget(GenericReconGadget):
 
     def reconstruct(self, bit: ReconBit, data: ReconBuffer, space: int, waveforms: list[Any]) -> None:
         """Reconstruct one encoding space."""
-        acceleration = acceleration_of(self.encoding(space))
-        calibration = self.calibrated(bit, lambda reference: self._calibrate(reference, data, acceleration, space))
+        acceleration = self.acceleration(bit, space)
+        calibration, _ = self.calibrated(bit, lambda reference: self._calibrate(reference, data, acceleration))
         if calibration.maps.shape[-3:] != data.data.shape[-3:]:
             raise MalformedMessageError(
                 f"matrix {data.data.shape[:-4:-1]}: {calibration.maps.shape[:-4:-1]} expected, that of the "
@@ -76,19 +76,19 @@ class GenericReconCartesianSpiritGadget(GenericReconGadget):
         array = describe_images(images, data, self.header, space, waveforms)
         self.send(array, space, space + 1, ROLE_IMAGE)
 
-    def _calibrate(
-        self, reference: ReconBuffer, data: ReconBuffer, acceleration: Acceleration, space: int
-    ) -> _Calibration:
-        maps = self.estimate_coil_maps(reference, data, space)
+    def _calibrate(self, reference: ReconBuffer, data: ReconBuffer, acceleration: Acceleration) -> _Calibration:
+        maps = self.estimate_coil_maps(reference, data, acceleration)
         kernels: dict[tuple[int, ...], SpiritKernel] = {}
         if acceleration.is_accelerated:
             default = DEFAULT_REGULARIZATION_E2 if acceleration.e2 > 1 else DEFAULT_REGULARIZATION
+            lines = sampled_lines(reference.data)
             for place in np.ndindex(*maps.shape[:3]):
                 kernels[place] = calibrate_spirit(
                     reference.data[place],
                     (self.spirit_kSize_E2, self.spirit_kSize_E1, self.spirit_kSize_RO),
                     self.spirit_reg_lamda or default,
                     self.spirit_calib_over_determine_ratio,
+                    lines[place],
                 )
         return _Calibration(maps, kernels)
 

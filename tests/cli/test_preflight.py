@@ -43,6 +43,18 @@ def noise(n_channels=3, n=2):
     return [acquisition(complex_noise(rng, n_channels, 64), flags=NOISE, sample_time_us=5.0) for _ in range(n)]
 
 
+def silence(n=2):
+    return [acquisition(np.zeros((3, 64), np.complex64), flags=NOISE, sample_time_us=5.0) for _ in range(n)]
+
+
+def one_coil(steps, calibration):
+    data = kspace()[:1]
+    flags = [BOTH if y in calibration else () for y in steps]
+    return [
+        acquisition(data[:, y].copy(), kspace_encode_step_1=y, flags=flag) for y, flag in zip(steps, flags, strict=True)
+    ]
+
+
 def header(**more):
     limits = {
         "kspace_encoding_step_1": (0, N_Y - 1, N_Y // 2),
@@ -113,7 +125,65 @@ CASES = {
         GENERIC,
         "no readout is flagged as parallel calibration",
     ),
+    "no calibration flags": (
+        ACCELERATED,
+        lambda: [line for r in range(2) for line in lines(range(r, N_Y, 2), repetition=r)],
+        GENERIC,
+        "warning: encoding 0 is accelerated 2 times, and no readout is flagged as parallel calibration",
+    ),
+    "interleaved in vain": (
+        header(parallel=PARALLEL.format(mode="interleaved")),
+        lambda: [line for r in range(2) for line in lines(EVERY_SECOND, repetition=r)],
+        GENERIC,
+        "error: encoding 0 is accelerated 2 times, and no two lines lie side by side in any repetition",
+    ),
     "no mode": (WITHOUT_MODE, lambda: lines(EVERY_SECOND, range(24)), GENERIC, "calibrationMode is missing"),
+    "every second calibration line": (
+        ACCELERATED,
+        lambda: lines(EVERY_SECOND, range(4, 20)),
+        GENERIC,
+        "error: encoding 0, slice 0: calibration lines 5, 7, 9, 11, 13, 15, 17 of 4 to 18 are missing",
+    ),
+    "a calibration line": (
+        ACCELERATED,
+        lambda: lines(sorted({*EVERY_SECOND, *range(5, 19)} - {11}), range(5, 19)),
+        GENERIC,
+        "warning: encoding 0, slice 0: calibration lines 11 of 5 to 18 are missing: what can be is found from",
+    ),
+    "some calibration lines": (
+        ACCELERATED,
+        lambda: lines(sorted({*EVERY_SECOND, *range(5, 19)} - {9, 13}), range(5, 19)),
+        GENERIC,
+        "5 lie side by side, which is hardly enough",
+    ),
+    "calibration once": (
+        ACCELERATED,
+        lambda: [*lines(range(24), range(24)), *lines(EVERY_SECOND, repetition=1)],
+        GENERIC,
+        "notice: encoding 0: calibration lines in repetition 0 only: the last one serves those that have none, 1",
+    ),
+    "one coil": (ACCELERATED, lambda: one_coil(EVERY_SECOND, range(24)), GENERIC, "and there is one coil: parallel"),
+    "silent noise": (header(), lambda: [*silence(), *lines()], GENERIC, "all samples of the noise readouts are zero"),
+    "volume": (header_xml(matrix=(N_X, N_Y, 4)), lambda: lines(), "grappa_cpu.xml", "error: matrixSize.z (4): this"),
+    "volume in a parallel node": (
+        header_xml(matrix=(N_X, N_Y, 4)),
+        lambda: lines(),
+        "grappa_float_cpu.xml",
+        "error: matrixSize.z (4): this chain reconstructs slices, no volumes — Generic_Cartesian_Grappa.xml would",
+    ),
+    "encodings": (header(n_encodings=2), lambda: lines(), "grappa_cpu.xml", "error: 2 encodings: this chain takes one"),
+    "slices in turn": (
+        header(limits={"slice": (0, 2, 0)}),
+        lambda: [line for y in range(N_Y) for s in range(3) for line in lines([y], slice=s)],
+        "Generic_Cartesian_Grappa_RealTimeCine.xml",
+        "warning: 3 images come in pieces, up to 24: trigger_dimension slice ends them",
+    ),
+    "repetitions in turn": (
+        header(limits={"repetition": (0, 1, 0)}),
+        lambda: [line for y in range(N_Y) for r in range(2) for line in lines([y], repetition=r)],
+        "default.xml",
+        "warning: 2 images come in pieces, up to 24: trigger_dimension repetition ends them",
+    ),
     "few lines": (ACCELERATED, lambda: lines(calibration=range(10, 14)), GENERIC, "4 calibration lines are few"),
     "undeclared acceleration": (header(), lambda: lines(EVERY_SECOND), "default.xml", "every 2. line was measured"),
     "lines missing": (
@@ -133,6 +203,18 @@ CASES = {
         lambda: lines(),
         "default.xml",
         "the strongest line is 12, and the center of kspace_encoding_step_1 is 4",
+    ),
+    "center not believed": (
+        header(limits={"kspace_encoding_step_1": (0, 23, 4)}),
+        lambda: lines(),
+        "default.xml",
+        "with center 4 in the middle, lines do not fit the matrix of 24: the center is taken for 12",
+    ),
+    "center believed by no other": (
+        header(limits={"kspace_encoding_step_1": (0, 23, 4)}),
+        lambda: lines(),
+        "grappa_float_cpu.xml",
+        "error: encoding 0, kspace_encoding_step_1: with center 4 in the middle, lines do not fit the matrix of 24",
     ),
     "center beyond": (
         header(limits={"kspace_encoding_step_1": (0, 23, 23)}),
@@ -215,6 +297,25 @@ def test_what_would_go_wrong_is_said(case, judge):
     status, text = judge(xml, messages(), configuration)
     assert said in text
     assert status == (1 if "error: " in text else 0)
+
+
+GOOD_ORDERS = {
+    "slice by slice": (
+        lambda: [line for r in range(2) for s in range(3) for line in lines(slice=s, repetition=r)],
+        "Generic_Cartesian_Grappa_RealTimeCine.xml",
+    ),
+    "slices in turn": (
+        lambda: [line for y in range(N_Y) for s in range(3) for line in lines([y], slice=s)],
+        "Generic_Cartesian_Grappa.xml",
+    ),
+}
+
+
+@pytest.mark.parametrize("order", GOOD_ORDERS)
+def test_images_that_come_in_one_piece_are_not_complained_about(order, judge):
+    messages, configuration = GOOD_ORDERS[order]
+    xml = header(limits={"slice": (0, 2, 0), "repetition": (0, 1, 0)})
+    assert "pieces" not in judge(xml, messages(), configuration)[1]
 
 
 def with_reversed(messages, flags):

@@ -5,7 +5,16 @@ import pytest
 from gadgetron.errors import MalformedMessageError, PropertyError
 from gadgetron.message import make_message
 from gadgets.mri_core.acquisition_accumulate_trigger import AcquisitionAccumulateTriggerGadget
-from tests.gadgets.support import PARALLEL, acquisition, complex_noise, header_xml, is_quiet_after_abort, objects, run
+from tests.gadgets.support import (
+    PARALLEL,
+    Controller,
+    acquisition,
+    complex_noise,
+    header_xml,
+    is_quiet_after_abort,
+    objects,
+    run,
+)
 
 
 def lines(rng, *counters, n_coils=1, n_samples=4):
@@ -203,3 +212,49 @@ def test_a_header_without_limits_leaves_everything_to_the_end():
 def test_lines_of_a_repetition_that_was_complete_make_no_second_image():
     messages = [*repetitions(2), *repetitions(1, lines=[3])]
     assert buckets_of(messages) == [8, 8]
+
+
+def texts(rng, counters, **properties):
+    """Give what the client is told while readouts of these counters are collected."""
+    controller = Controller()
+    run(AcquisitionAccumulateTriggerGadget(**properties), lines(rng, *counters), controller=controller)
+    return controller.texts
+
+
+@pytest.mark.parametrize("dimension", ["slice", "repetition", "phase"])
+@pytest.mark.parametrize("values", [(0, 1, 0, 1, 0, 1), (0, 1, 0), (2, 1, 0, 2)])
+def test_an_image_that_comes_in_pieces_is_told_once(dimension, values, rng):
+    (text,) = texts(rng, ({dimension: value} for value in values), trigger_dimension=dimension)
+    assert f"{dimension} has returned to {values[0]}" in text
+    assert "trigger_dimension" in text
+    assert "Generic_Cartesian_Grappa.xml" in text
+
+
+@pytest.mark.parametrize(
+    ("dimension", "counters"),
+    [
+        ("slice", [{"slice": s, "repetition": r} for r in range(3) for s in (0, 0, 1, 1)]),
+        ("repetition", [{"slice": s, "repetition": r} for r in range(3) for s in (0, 1, 0, 1)]),
+        ("slice", [{"slice": s} for s in (2, 2, 0, 0, 1, 1)]),
+        ("segment", [{"segment": s} for s in (0, 1, 0, 1)]),
+        ("", [{"slice": s} for s in (0, 1, 0, 1)]),
+        ("n_acquisitions", [{} for _ in range(100)]),
+    ],
+)
+def test_what_is_complete_when_it_is_sent_is_not_complained_about(dimension, counters, rng):
+    assert texts(rng, counters, trigger_dimension=dimension) == []
+
+
+def test_calibration_that_came_before_its_image_is_no_piece_of_it(rng):
+    messages = lines(rng, *({"slice": s} for s in (0, 1, 0, 1)))
+    for message in messages[:2]:
+        message.object.flags |= 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1)
+    controller = Controller()
+    run(AcquisitionAccumulateTriggerGadget(trigger_dimension="slice"), messages, controller=controller)
+    assert controller.texts == []
+
+
+def test_few_images_are_remembered(rng):
+    gadget = AcquisitionAccumulateTriggerGadget(trigger_dimension="repetition")
+    run(gadget, lines(rng, *({"repetition": r} for r in range(5000))), controller=Controller())
+    assert len(gadget._images) <= 4096

@@ -275,6 +275,42 @@ def test_lines_inside_the_limits_but_outside_the_matrix_are_left_out(rng):
     assert sum(line is not None for line in buffer.headers.flat) == 8
 
 
+@pytest.mark.parametrize("center", [0, 3, 7, 12])
+@pytest.mark.parametrize("mode", ["", "embedded", "interleaved"])
+def test_a_center_that_would_move_lines_out_of_the_matrix_is_not_believed(center, mode, rng):
+    kspace = complex_noise(rng, 2, 1, 8, 6)
+    parallel = PARALLEL.format(mode=mode) if mode else ""
+    header = header_xml((6, 8, 1), limits={"kspace_encoding_step_1": (0, 7, center)}, parallel=parallel)
+    flags = (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING,)
+    messages = [
+        acquisition(kspace[:, 0, y].copy(), kspace_encode_step_1=y, repetition=r, flags=flags if 2 <= y < 6 else ())
+        for r, steps in enumerate((range(8), range(3, 6)))  # the second has room with centers 3 and 7
+        for y in steps
+    ]
+    controller = Controller()
+    trigger = AcquisitionAccumulateTriggerGadget(trigger_dimension="repetition")
+    results = run([trigger, BucketToBufferGadget()], messages, header, controller=controller)
+    first, second = (objects(message)[0].bits[0] for message in results)
+    np.testing.assert_array_equal(first.data.data[0, 0, 0], kspace)
+    np.testing.assert_array_equal(second.data.data[0, 0, 0, :, 0, 3:6], kspace[:, 0, 3:6])
+    np.testing.assert_array_equal(first.reference.data[0, 0, 0, :, 0, 2:6], kspace[:, 0, 2:6])
+    assert [bit.sampling.sampling_limits[1].center for bit in (first.data, first.reference)] == [4, 4]
+    (text,) = controller.texts
+    assert f"the header's center, {center}, in the middle, lines 0 to 7 do not fit the encoded matrix of 8" in text
+
+
+def test_a_center_that_suits_partial_lines_is_believed(rng):
+    header = header_xml((4, 8, 1), limits={"kspace_encoding_step_1": (0, 7, 2)})
+    controller = Controller()
+    messages = [acquisition(complex_noise(rng, 1, 4), kspace_encode_step_1=y) for y in range(6)]
+    (message,) = run(
+        [AcquisitionAccumulateTriggerGadget(), BucketToBufferGadget()], messages, header, controller=controller
+    )
+    data = objects(message)[0].bits[0].data
+    assert [line is not None for line in data.headers.flat] == [False] * 2 + [True] * 6
+    assert controller.texts == []
+
+
 CONTRADICTIONS = {
     "kspace_encode_step_1": {"kspace_encode_step_1": 65535},
     "kspace_encode_step_2": {"kspace_encode_step_2": 1},

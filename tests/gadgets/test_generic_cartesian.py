@@ -7,6 +7,7 @@ import pytest
 from gadgetron.errors import MalformedMessageError
 from gadgetron.message import make_message
 from gadgetron.recon_types import ImageArray, empty_objects
+from gadgetron.toolboxes import phantom
 from gadgetron.toolboxes.images import intensity_scale
 from gadgets.mri_core.acquisition_accumulate_trigger import AcquisitionAccumulateTriggerGadget
 from gadgets.mri_core.augment_image_metadata import AugmentImageMetadataGadget
@@ -102,6 +103,30 @@ def test_grappa_fills_missing_lines_in():
     factor = np.vdot(found, magnitude) / np.vdot(found, found)
     assert relative_difference(found * factor, magnitude) < 0.06
     assert factor == pytest.approx(np.sqrt(2), rel=0.03)  # in units of noise half the lines have 1/√2 of the signal
+
+
+@pytest.mark.parametrize("n", [N - 1, N + 1])
+def test_grappa_does_as_well_on_an_odd_number_of_lines(n):
+    coils = phantom.coil_sensitivities(6, 1, n, N) * phantom.shepp_logan(n, N).reshape(1, 1, n, N)
+    kspace = centred_fft(coils, (1, 2, 3)).astype(np.complex64)
+    calibration = range(n // 2 - 10, n // 2 + 10)
+    scan = lines(kspace, [y for y in range(0, n, 2) if y not in calibration])
+    scan += lines(kspace, [y for y in calibration if y % 2 == 0], flags=BOTH)
+    scan += lines(kspace, [y for y in calibration if y % 2], flags=CALIBRATION)
+
+    def image(messages, parallel="", **properties):
+        recon = GenericReconCartesianGrappaGadget(downstream_coil_compression=False, **properties)
+        xml = header_xml(matrix=(N, n, 1), parallel=parallel)
+        (array,) = arrays(run([*buffers(), GenericReconCartesianReferencePrepGadget(), recon], messages, xml))
+        return np.abs(array.data[0, 0, 0, 0, 0])
+
+    def difference(**properties):
+        found = image(scan, PARALLEL.format(mode="embedded"), **properties)
+        return relative_difference(found * np.vdot(found, full) / np.vdot(found, found), full)
+
+    full = image(lines(kspace, range(n)))
+    assert difference() < 0.02
+    assert difference(let_kspace_wrap_around=True) > 0.03
 
 
 def test_spirit_fills_missing_lines_in():
@@ -234,6 +259,14 @@ def test_what_is_not_on_a_grid_is_refused():
     chain = [*buffers(), GenericReconCartesianReferencePrepGadget(), GenericReconCartesianFFTGadget()]
     with pytest.raises(MalformedMessageError, match=r"trajectory \(radial\)"):
         run(chain, lines(kspace, range(N)), header(trajectory="radial"))
+
+
+@pytest.mark.parametrize("steps", [range(20), range(30, N)])
+def test_lines_beside_the_center_give_an_image(steps):
+    _, kspace = coil_kspace(2)
+    chain = [*buffers(), GenericReconCartesianReferencePrepGadget(), GenericReconCartesianGrappaGadget()]
+    (array,) = arrays(run(chain, lines(kspace, steps), header()))
+    assert array.data.any()
 
 
 def test_embedded_calibration_lines_are_filled_in_if_asked():

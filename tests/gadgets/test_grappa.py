@@ -22,9 +22,11 @@ from gadgets.grappa.slice_accumulator import SliceAccumulator
 from gadgets.grappa.slices import LineGrid, SliceImage, SliceWeights
 from gadgets.grappa.unmixing import Unmixing
 from gadgets.grappa.weights_calculator import Update, cpuWeightsCalculator, gpuWeightsCalculator
+from gadgets.mri_core.remove_ro_oversampling import RemoveROOversamplingGadget
 from tests.gadgets.support import (
     Controller,
     acquisition,
+    centred_fft,
     centred_ifft,
     complex_noise,
     header_xml,
@@ -349,6 +351,31 @@ def test_phase_oversampling_is_cropped_and_interpolation_done(rng):
     xml = header_xml((N_X, N_Y, 1), (N_X, N_Y, 1), fov=(N_X, 2.0 * N_Y, 1.0), recon_fov=(N_X, N_Y, 1.0))
     (message,) = run_gadget(grappa_chain(), lines(rng, range(N_Y)), xml)
     assert objects(message)[1].shape == (1, 1, N_Y, N_X)
+
+
+@pytest.mark.parametrize("n_recon", [N_X // 2, N_X, 2 * N_X])
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_images_have_the_matrix_of_the_header_however_many_samples_were_measured(rng, n_recon, oversampling):
+    fov, recon_fov = (float(N_X * oversampling), float(N_Y), 1.0), (float(N_X), float(N_Y), 1.0)
+    xml = header_xml((N_X * oversampling, N_Y, 1), (n_recon, N_Y, 1), fov=fov, recon_fov=recon_fov)
+    y, x = np.mgrid[-1 : 1 : N_Y * 1j, -oversampling : oversampling : N_X * oversampling * 1j]
+    disc = ((x / 0.6) ** 2 + (y / 0.8) ** 2 < 1) * np.ones((4, 1, 1))
+    kspace = centred_fft(disc, (1, 2)).astype(np.complex64)
+    messages = [acquisition(kspace[:, line].copy(), kspace_encode_step_1=line) for line in range(N_Y)]
+    expected = round(0.6 * n_recon)
+    for chain in ([RemoveROOversamplingGadget(), *grappa_chain()], grappa_chain()):
+        fresh = [acquisition(objects(m)[1].copy(), kspace_encode_step_1=i) for i, m in enumerate(messages)]
+        (message,) = run_gadget(chain, fresh, xml)
+        head, data = objects(message)
+        assert (tuple(head.matrix_size), data.shape) == ((n_recon, N_Y, 1), (1, 1, N_Y, n_recon))
+        width = int((np.abs(data[0, 0, N_Y // 2]) > 0.5 * np.abs(data).max()).sum())
+        assert abs(width - expected) <= max(2, n_recon // 10)
+
+
+def test_samples_that_no_matrix_explains_are_refused(rng):
+    message = acquisition(complex_noise(rng, 4, N_X + 3))
+    with pytest.raises(MalformedMessageError, match=rf"number_of_samples \({N_X + 3}\): {N_X} expected"):
+        laid_out([message])
 
 
 def test_a_scan_without_calibration_lines_is_told_what_is_missing(rng):

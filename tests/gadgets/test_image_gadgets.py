@@ -114,6 +114,25 @@ def test_magnitudes_are_rounded_and_clamped(gadget, dtype, data_type):
     assert (pixels.dtype, head.data_type) == (dtype, data_type)
 
 
+@pytest.mark.parametrize(
+    ("values", "image_type", "counts"),
+    [
+        ([0, 4095.4, np.nan], MAGNITUDE, []),
+        ([0, 5000, 4096, np.inf], MAGNITUDE, [3]),
+        ([-3000, 0, 3000], REAL, [2]),
+        ([-np.pi, np.pi], PHASE, []),
+    ],
+)
+def test_clipped_pixels_are_told_once(values, image_type, counts):
+    controller = Controller()
+    images = [float_image(values, image_type) for _ in range(3)]
+    assert len(run(FloatToUShortGadget(), images, controller=controller)) == 3
+    assert len(controller.texts) == len(counts)
+    for text, count in zip(controller.texts, counts, strict=True):
+        assert f"{count} of {len(values)} pixels" in text
+        assert "max_intensity" in text
+
+
 def test_real_parts_are_shifted_with_their_window():
     meta = ismrmrd.Meta({"GADGETRON_WindowCenter": "100"})
     (message,) = run(FloatToUShortGadget(), [float_image([-3000, -1, 0, 1, 3000], REAL, meta)])

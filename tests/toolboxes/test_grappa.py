@@ -9,6 +9,7 @@ from gadgetron.toolboxes.grappa import (
     source_offsets,
     unmix,
     unmixing_coefficients,
+    wrapped_lines,
 )
 from tests.gadgets.support import complex_noise, relative_difference
 from tests.toolboxes.test_coil_maps import smooth_sensitivities
@@ -120,3 +121,25 @@ def test_unmixing_is_a_sum_over_coils(rng):
     kspace, coefficients = complex_noise(rng, 5, 3, 64, 96), complex_noise(rng, 4, 3, 64, 96)
     expected = (ifft(kspace[:4], AXES) * coefficients).sum(axis=0)
     assert relative_difference(unmix(kspace, coefficients), expected) < 1e-6
+
+
+@pytest.mark.parametrize(("shape", "factors"), [((1, 21, 16), (1, 2)), ((1, 22, 16), (1, 3)), ((5, 9, 8), (2, 2))])
+def test_less_what_wraps_around_the_kernel_is_applied_to_lines_that_end(shape, factors, rng):
+    n_coils = 2
+    data = complex_noise(rng, n_coils, 12 if shape[0] > 1 else 1, 24, 16)
+    kernel = calibrate(data, data, factors, (2, 4, 3))
+    kspace = np.zeros((n_coils, *shape), np.complex64)
+    kspace[:, :: factors[0], :: factors[1]] = complex_noise(rng, *kspace[:, :: factors[0], :: factors[1]].shape)
+    expected = np.zeros((n_coils, *shape), complex)
+    for i, j, k in np.ndindex(*kernel.weights.shape[2:]):
+        for z, y in np.ndindex(*shape[:2]):
+            to_z, to_y = z + kernel.shifts[0][i], y + kernel.shifts[1][j]
+            if 0 <= to_z < shape[0] and 0 <= to_y < shape[1]:
+                moved = np.roll(kspace[:, z, y], kernel.shifts[2][k], axis=-1)
+                expected[:, to_z, to_y] += kernel.weights[:, :, i, j, k] @ moved
+    found = []
+    for target in range(n_coils):
+        maps = np.zeros((n_coils, *shape), np.complex64)
+        maps[target] = 1
+        found.append(fft(unmix(kspace, unmixing_coefficients(kernel, maps))[np.newaxis], AXES)[0])
+    assert relative_difference(np.array(found) - wrapped_lines(kspace, kernel), expected) < 1e-5
