@@ -125,7 +125,7 @@ class Reply:
     @property
     def error(self) -> str:
         """What a failure was told with: TEXT that begins with ERROR, CLOSE, an orderly end. Empty if it was none."""
-        if not self.texts:
+        if all(text.startswith("WARNING ") for text in self.texts):
             return ""
         assert self.ids[-2:] == [TEXT, CLOSE], self
         assert not self.was_reset, self

@@ -18,14 +18,15 @@ def read_groups(parent: int) -> set[int]:
     groups: set[int] = set()
     poll = select.poll()
     poll.register(0, select.POLLIN)
+    is_gone = False
     try:
         # A process that the parent has forked may hold the pipe open: the pipe's end is not enough.
         poll.register(os.pidfd_open(parent), select.POLLIN)
     except ProcessLookupError:
-        return groups  # the parent has ended before it could start anything
+        is_gone = True  # before this process was ready: what it has said is in the pipe
     rest = b""
     while True:
-        is_gone = os.getppid() != parent
+        is_gone = is_gone or os.getppid() != parent
         ready = {descriptor for descriptor, _ in poll.poll(0 if is_gone else None)}
         if 0 not in ready:  # whatever was said before the parent's end has been read
             return groups

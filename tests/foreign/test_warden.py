@@ -14,7 +14,7 @@ import pytest
 
 from gadgetron.foreign.launch import Launch
 from gadgetron.foreign.process import ForeignProcess
-from gadgetron.foreign.warden import WARDEN
+from gadgetron.foreign.warden import _PROGRAM, WARDEN
 from tests.conftest import child_processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +88,19 @@ def test_a_daemon_that_is_killed_takes_its_modules_with_it() -> None:
         finish(daemon)
     assert daemon.returncode == -signal.SIGKILL
     wait_for_end(*pids)
+
+
+def test_a_daemon_that_is_gone_before_the_warden_is_ready_is_noticed_too() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as module:
+        subprocess.run(
+            [sys.executable, "-I", "-S", _PROGRAM, str(ended.pid)],
+            input=b"+%d\n" % module.pid,
+            timeout=GUARD_S,
+            check=True,
+        )
+        assert module.wait(GUARD_S) == -signal.SIGKILL
 
 
 def test_a_fork_of_the_daemon_that_has_the_pipe_does_not_keep_the_warden_waiting() -> None:
