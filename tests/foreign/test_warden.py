@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
@@ -74,6 +75,14 @@ def wait_for_end(*pids: int) -> None:
     while running := [pid for pid in pids if is_running(pid)]:
         assert monotonic() < deadline, running
         threading.Event().wait(0.01)
+
+
+def descriptors_of(pid: int) -> dict[str, str]:
+    kinds = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed in the meantime
+            kinds[entry.name] = str(entry.readlink())
+    return kinds
 
 
 def finish(daemon: subprocess.Popen[str]) -> str:
@@ -147,7 +156,10 @@ def test_the_warden_is_out_of_reach_and_holds_nothing_but_its_pipe() -> None:
         os.killpg(module.pid, signal.SIGTERM)
         assert module.wait(GUARD_S)
         assert is_running(pid)
-        kinds = {entry.name: str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        deadline = monotonic() + GUARD_S
+        while "pidfd" not in " ".join((kinds := descriptors_of(pid)).values()):  # it is starting
+            assert monotonic() < deadline, kinds
+            threading.Event().wait(0.01)
         assert kinds.pop("1") == kinds.pop("2") == "/dev/null"
         assert kinds.pop("0").startswith("pipe:")
         assert all("pidfd" in kind for kind in kinds.values()), kinds
