@@ -83,6 +83,7 @@ class Limits:
     max_stored_bytes: int = 64 * MIB  # one of them
     max_stored_files: int = 1000  # of one kind in one folder; the oldest make room
     max_debug_bytes: int = 1 * GIB  # all files of a debug_folder together
+    max_debug_files: int = 10_000  # of one debug_folder
 
 
 LIMITS = Limits()

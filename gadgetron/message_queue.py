@@ -6,6 +6,7 @@ import queue
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from time import monotonic
 
 from gadgetron.errors import QueueClosed
@@ -31,10 +32,11 @@ class MessageQueue(queue.Queue[MessageBlock]):
 
     Guarantees
     ----------
-    * Order is kept. `put` blocks while the queue holds `max_messages` or `max_bytes`; an empty queue admits one message
-      of any size, and CONFIG and CLOSE are always admitted, so no message is too large and no end is ever stuck.
-    * A large message (more than half of `max_bytes`) is admitted only when a consumer is idle: one in the consumer's
-      hands and one in its producer's keep both busy; a third would only cost memory, and delay the first.
+    * Order is kept. `put` blocks while the queue holds `max_messages` or `max_bytes`. CONFIG and CLOSE are always
+      admitted, so no end is ever stuck.
+    * A large message (more than half of `max_bytes`), of whatever size, is admitted when the queue is empty and a
+      consumer idle: one in the consumer's hands and one in its producer's keep both busy; a third would only cost
+      memory, and delay the first. Small messages of others wait behind it. A consumer that puts to itself is idle.
     * After `close` (the consumer is gone) every blocked and every later `put` raises QueueClosed: a dead gadget never
       leaves its producer waiting. Blocked and later gets raise QueueClosed too.
     * `get_many` hands out DATA messages in order, never across a CONFIG or CLOSE. Those two are handed out alone, only
@@ -55,6 +57,8 @@ class MessageQueue(queue.Queue[MessageBlock]):
         self._closed = False
         self._waiting_getters = 0
         self._waiting_putters = 0
+        self._waiting_large = 0
+        self._working: set[int] = set()  # threads that have a batch in their hands
 
     def _init(self, maxsize: int) -> None:
         self.queue: deque[MessageBlock] = deque()
@@ -102,7 +106,11 @@ class MessageQueue(queue.Queue[MessageBlock]):
 
     def _has_room(self, is_large: bool) -> bool:
         if is_large:
-            return not self.queue and (self._in_flight == 0 or self._waiting_getters > 0)
+            if self.queue:
+                return False
+            return self._in_flight == 0 or self._waiting_getters > 0 or get_ident() in self._working
+        if self._waiting_large and get_ident() not in self._working:
+            return False  # or other producers' small ones would keep the consumer busy for ever
         return not self.queue or (len(self.queue) < self.maxsize and self._nbytes < self.max_bytes)
 
     def _wait_for_room(self, is_large: bool, block: bool, timeout: float | None) -> None:
@@ -114,10 +122,14 @@ class MessageQueue(queue.Queue[MessageBlock]):
             if remaining is not None and remaining <= 0:
                 raise queue.Full
             self._waiting_putters += 1
+            self._waiting_large += is_large
             try:
                 self.not_full.wait(remaining)
             finally:
                 self._waiting_putters -= 1
+                self._waiting_large -= is_large
+                if is_large:
+                    self.not_full.notify_all()
 
     # The consumer
 
@@ -177,6 +189,7 @@ class MessageQueue(queue.Queue[MessageBlock]):
                 nbytes += self._sizes.popleft()
         self._nbytes -= nbytes
         self._in_flight += 1
+        self._working.add(get_ident())
         if self._waiting_putters:
             self.not_full.notify_all()
         if waiting and self._waiting_getters:
@@ -187,6 +200,7 @@ class MessageQueue(queue.Queue[MessageBlock]):
         """Acknowledge the batch that this thread got last: its outputs have been put."""
         with self.mutex:
             self._in_flight -= 1
+            self._working.discard(get_ident())
             if self._in_flight == 0:
                 self._barrier = False
                 if self._waiting_putters:

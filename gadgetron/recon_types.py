@@ -273,11 +273,18 @@ class CalibrationResult:
         Who computes it took its recon data before. It may yet never be computed, if that thread fails first: so the
         session's end is looked for while waiting.
         """
-        while not self._is_set.wait(POLL_S):
-            if should_stop():
-                return None
-        previous = self._previous
-        return self._value if previous is None else previous.wait(should_stop)
+        result = self
+        while True:
+            while not result._is_set.wait(POLL_S):
+                if should_stop():
+                    return None
+            previous = result._previous
+            if previous is None:
+                break
+            result = previous
+        if self._value is None:
+            self._value, self._previous = result._value, None  # or the chain would grow with each that fails
+        return result._value
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -51,13 +52,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _wait_for_work() -> list[str]:
-    """Import what every module needs; then read arguments, and what belongs into the environment, as a line of JSON.
+    """Import what every module needs; then read arguments, environment variables and folder, as a line of JSON.
 
-    Gives no arguments if standard input ends before: nobody needs this process any more.
+    Gives no arguments if standard input ends before: nobody needs this process any more. If something that has been
+    imported, or a folder to import from, has changed in the meantime, the interpreter begins anew.
     """
     import gadgetron.external.connection
     import gadgetron.legacy  # noqa: F401  # so that they are there
 
+    before = _what_counts()
     line = sys.stdin.buffer.readline()
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, sys.stdin.fileno())
@@ -66,9 +69,30 @@ def _wait_for_work() -> list[str]:
         return []
     work = json.loads(line)
     os.environ.update(work["environment"])
+    if work["folder"] is not None:
+        os.chdir(work["folder"])  # it may be another one by that name
     arguments: list[str] = work["arguments"]
+    if _what_counts() != before:
+        os.execv(sys.executable, [sys.executable, "-m", "gadgetron", *arguments])  # noqa: S606  # that is the point
+    importlib.invalidate_caches()
     sys.argv[1:] = arguments
     return arguments
+
+
+def _what_counts() -> dict[str, tuple[int, int, int] | None]:
+    """Give what tells that files are the same as before: those imported, folders to import from, the current folder."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    found: dict[str, tuple[int, int, int] | None] = {}
+    for path in filter(None, (*files, *sys.path)):
+        try:
+            status = Path(path).stat()
+        except OSError:
+            found[path] = None
+        else:
+            found[path] = status.st_mtime_ns, status.st_dev, status.st_ino
+    here = Path().stat()  # what is written there does not count, only which folder it is
+    found["."] = 0, here.st_dev, here.st_ino
+    return found
 
 
 def offer_legacy_names() -> None:

@@ -73,8 +73,12 @@ class ForeignProcess:
                 raise RuntimeError("a process without a pipe for its output")
             self._output = ModuleOutput(self._process.stdout, name, session_name, limits)
             self._process_fd = os.pidfd_open(self._process.pid)
-            self._thread = threading.Thread(target=self._watch, name=f"{session_name}/{name}-watch", daemon=True)
-            self._thread.start()
+            try:
+                self._thread = threading.Thread(target=self._watch, name=f"{session_name}/{name}-watch", daemon=True)
+                self._thread.start()
+            except BaseException:
+                os.close(self._process_fd)
+                raise
         except BaseException:  # no descriptor or no thread is left
             end_process(self._process)
             raise

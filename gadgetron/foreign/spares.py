@@ -43,7 +43,8 @@ class Spares:
 
     A spare is started when a module that could have used it has ended, never at the expense of the module itself, and
     serves the next one with the same interpreter, environment and folder. It imports nothing of the module's before it
-    is told which one it is, so a changed file is a changed module. At the end of its standard input it ends.
+    is told which one it is, and begins anew if something that it has imported has changed. At the end of its standard
+    input it ends.
 
     Notes
     -----
@@ -71,6 +72,7 @@ class Spares:
         ConfigurationError
             If it cannot be started.
         """
+        self._drop_dead()
         return self._take(launch) or open_process(launch, launch.arguments, launch.environment)
 
     def prepare(self, launch: Launch) -> None:
@@ -78,10 +80,13 @@ class Spares:
         if not launch.ahead:
             return
         kind = _Kind.of(launch)
+        surplus = []
         with self._lock:
-            if self._n_kept == 0 or any(waiting == kind for waiting, _ in self._waiting):
-                return
-            surplus, self._waiting = self._waiting[self._n_kept - 1 :], self._waiting[: self._n_kept - 1]
+            if len(self._waiting) >= self._n_kept:
+                index = next((index for index, (other, _) in enumerate(self._waiting) if other != kind), None)
+                if index is None:  # all are of this kind, or none is kept
+                    return
+                surplus.append(self._waiting.pop(index))
             try:
                 process = open_process(launch, launch.ahead, dict(kind.environment), stdin=subprocess.PIPE)
             except Exception as error:  # noqa: BLE001  # no spare is no failure: the next module is started as ever
@@ -90,6 +95,15 @@ class Spares:
                 self._waiting.append((kind, process))
                 log.debug("module.spare_started", pid=process.pid)
         for _, process in surplus:
+            end_process(process)
+
+    def _drop_dead(self) -> None:
+        """Wait for spares that somebody else has ended."""
+        with self._lock:
+            dead = [process for _, process in self._waiting if process.poll() is not None]
+            self._waiting = [(kind, process) for kind, process in self._waiting if process not in dead]
+        for process in dead:
+            log.warning("module.spare_lost", pid=process.pid)
             end_process(process)
 
     def _take(self, launch: Launch) -> Process | None:
@@ -101,8 +115,13 @@ class Spares:
             process = None if index is None else self._waiting.pop(index)[1]
         if process is None:
             return None
-        environment = {name: launch.environment[name] for name in (PORT_VARIABLE, MODULE_VARIABLE)}
-        work = json.dumps({"arguments": launch.arguments[len(launch.ahead) - 1 :], "environment": environment})
+        work = json.dumps(
+            {
+                "arguments": launch.arguments[len(launch.ahead) - 1 :],
+                "environment": {name: launch.environment[name] for name in (PORT_VARIABLE, MODULE_VARIABLE)},
+                "folder": None if launch.folder is None else str(launch.folder),
+            }
+        )
         try:
             if process.stdin is not None:
                 with process.stdin as pipe:
@@ -119,8 +138,8 @@ def open_process(
 ) -> Process:
     """Start a process in a session of its own, which the warden knows."""
     WARDEN.hold()
-    WARDEN.start()
     try:
+        WARDEN.start()
         process = subprocess.Popen(
             arguments,
             stdin=stdin,
@@ -130,10 +149,16 @@ def open_process(
             cwd=launch.folder,
             start_new_session=True,
         )
-    except OSError as error:
+    except BaseException as error:
         WARDEN.release()
-        raise find_executable_problem(error, launch) from error
-    WARDEN.watch(process.pid)
+        if isinstance(error, OSError):
+            raise find_executable_problem(error, launch) from error
+        raise
+    try:
+        WARDEN.watch(process.pid)
+    except BaseException:
+        end_process(process)
+        raise
     return process
 
 

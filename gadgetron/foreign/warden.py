@@ -73,7 +73,7 @@ class Warden:
         """Have a group left alone from now on. Call before its leader is waited for."""
         with self._lock:
             self._groups.discard(group)
-            if self._process is not None:
+            if self._process is not None and self._owner == os.getpid():
                 self._tell(b"-%d\n" % group)
 
     def _have_it_run(self) -> None:
@@ -113,6 +113,7 @@ class Warden:
             os.write(self._pipe, line)
         except (BrokenPipeError, BlockingIOError):
             log.warning("warden.lost", pid=self._process.pid)
+            self._process.kill()  # one that lags behind would take the pipe's end for ours, and kill the modules
             self._end()
             self._have_it_run()
             if self._process is not None:

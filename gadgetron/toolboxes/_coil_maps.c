@@ -1,9 +1,10 @@
 /* Coil maps, pixel by pixel: what `_numpy_maps` in coil_maps.py computes, several times faster.
 
    A few rows of a strip of at most 64 pixels are worked on at a time, so that everything stays in the cache. Samples
-   are copied before maps are written over them, which may so be where the images are. Real and imaginary parts are apart, and neighbouring pixels side by side, for vector instructions. Products are summed over
-   neighbouring rows first; what several output rows have in common is summed once. Nothing is ever subtracted from a
-   sum, or dark pixels beside bright ones would get the bright ones' rounding errors. */
+   are copied before maps are written, which may so be where the images are. Real and imaginary parts are apart, and
+   neighbouring pixels side by side, for vector instructions. Products are summed over neighbouring rows first; what
+   several output rows have in common is summed once. Nothing is ever subtracted from a sum, or dark pixels beside
+   bright ones would get the bright ones' rounding errors. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000 /* one binary for Python 3.11 and all later ones */
@@ -19,6 +20,7 @@
 #define LANES 8
 #define MAX_STRIP 64    /* pixels */
 #define MAX_GROUP 4     /* output rows */
+#define MAX_WIDTH 1023  /* of a neighbourhood: sizes of memory do not overflow */
 #define COILS_AT_ONCE 2 /* for which registers suffice */
 
 typedef Py_ssize_t size;
@@ -355,8 +357,9 @@ static PyObject *estimate_buffers(const Py_buffer *images, const Py_buffer *maps
         return NULL;
     }
     if (work->iterations < 0 || work->width_z < 1 || work->width_y < 1 || work->width_x < 1 ||
+        work->width_z > MAX_WIDTH || work->width_y > MAX_WIDTH || work->width_x > MAX_WIDTH ||
         work->width_z % 2 == 0 || work->width_y % 2 == 0 || work->width_x % 2 == 0) {
-        PyErr_SetString(PyExc_ValueError, "widths: three odd numbers expected; iterations: none or more");
+        PyErr_SetString(PyExc_ValueError, "widths: three odd numbers up to 1023 expected; iterations: none or more");
         return NULL;
     }
     work->images = images->buf;

@@ -54,9 +54,13 @@ def n_modes_above(values: NDArray[np.float64], threshold: float) -> int:
 
 @quiet
 def n_energetic_channels(kspace: NDArray[np.complex64], threshold: float) -> int:
-    """Count the leading channels of (channels, …) whose energy is at least threshold times that of the first."""
+    """Count the channels of (channels, …) up to the last whose energy is at least threshold times that of the first.
+
+    Channels are expected in falling order of energy. If they are not, a weak one leaves out none of those behind it.
+    """
     channels = kspace.reshape(len(kspace), -1)
-    return n_modes_above(np.array([np.vdot(channel, channel).real for channel in channels], np.float64), threshold)
+    energies = np.array([np.vdot(channel, channel).real for channel in channels], np.float64)
+    return int(np.flatnonzero(energies >= max(threshold, 0.0) * energies[0])[-1]) + 1
 
 
 @quiet

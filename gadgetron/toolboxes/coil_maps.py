@@ -78,8 +78,8 @@ def coil_map_inati(
 def _compiled_maps(
     images: NDArray[np.complex64], widths: tuple[int, int, int], iterations: int, maps: NDArray[np.complex64]
 ) -> None:
-    target = maps if maps.flags.c_contiguous else np.empty(maps.shape, np.complex64)
-    source = np.ascontiguousarray(images)
+    target = maps if maps.flags.carray else np.empty(maps.shape, np.complex64)
+    source = np.require(images, np.complex64, ("C", "A"))  # what has arrived over a socket is aligned to nothing
     is_in_place = source.ctypes.data == target.ctypes.data
     can_be_in_place = widths[0] == 1 and images.shape[2] >= widths[1] + IN_PLACE_ROWS
     if np.may_share_memory(source, target) and not (is_in_place and can_be_in_place):

@@ -56,12 +56,14 @@ def with_coil_differences(
     have.
     """
     n_navigators, n_coils, n_pixels = navigators.shape
-    if n_navigators < 3 or not np.isfinite(navigators).all():
+    if n_navigators < 3:
         return correction
     lines = np.empty(navigators.shape, np.complex128)
     for number, navigator in enumerate(navigators):
         is_reverse = starts_reversed == (number % 2 == 0)
         lines[number] = navigator * correction.factors(number, is_reverse=is_reverse)
+    if not np.isfinite(np.square(np.abs(lines))).all():
+        return correction
     even, odd = _at_one_time(lines)
     x = np.linspace(-0.5, 0.5, n_pixels)
     coils = np.empty((n_coils, n_pixels), np.complex128)

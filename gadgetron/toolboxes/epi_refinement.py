@@ -45,6 +45,7 @@ fill all their space, as with one coil and twofold undersampling, it is near zer
 MAX_PHASE: Final = 1.0
 """Navigators are not that wrong [rad]."""
 MAX_STEP: Final = 0.3
+MIN_CURVATURE = 1e-9  # of the largest one: below it the readouts do not tell a parameter
 MAX_ITERATIONS: Final = 20
 TOLERANCE: Final = 1e-5
 
@@ -154,7 +155,8 @@ def _minimum(
         for _ in range(MAX_ITERATIONS):
             _, slope, curvature = covariances.cost(parameters @ design, noise)
             hessian = (design * curvature) @ design.T
-            if np.linalg.eigvalsh(hessian)[0] <= 0:
+            curvatures = np.linalg.eigvalsh(hessian)
+            if curvatures[0] <= MIN_CURVATURE * curvatures[-1]:
                 break
             step = -np.linalg.solve(hessian, design @ slope)
             step *= min(1.0, MAX_STEP / max(float(np.abs(step @ design).max()), TOLERANCE))

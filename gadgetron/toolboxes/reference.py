@@ -38,8 +38,14 @@ class Range(NamedTuple):
 
 
 def sampled_lines(data: NDArray[np.complex64]) -> NDArray[np.bool_]:
-    """Tell which lines were acquired, shape (LOC, S, N, E2, E1): those that are not zero in the first channel."""
-    return np.asarray(data[:, :, :, 0].any(axis=-1))
+    """Tell which lines were acquired, shape (LOC, S, N, E2, E1): those that are not zero in every channel."""
+    lines: NDArray[np.bool_] = np.asarray(data[:, :, :, 0].any(axis=-1))
+    for channel in range(1, data.shape[3]):
+        missing = ~lines
+        if not missing.any():
+            break
+        lines[missing] = data[:, :, :, channel][missing].any(axis=-1)
+    return lines
 
 
 def sampled_range(lines: NDArray[np.bool_], axis: int) -> tuple[int, int] | None:

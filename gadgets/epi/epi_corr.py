@@ -124,7 +124,6 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         self._n_waiting_echoes = 0  # without what is no part of the image
         self._n_bytes = 0
         self._filters: dict[tuple[int, int], ParameterFilter] = {}
-        self._warned: set[str] = set()
 
     def process_config(self, parameters: ParametersMessage) -> None:
         """Read how many navigators and echoes a shot has."""
@@ -200,7 +199,12 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         """Find the correction of a shot whose navigators are complete."""
         shot = self._shot
         if len(shot.navigators) < 2 or not shot.alternates:
-            self._warn("navigators.not_usable", n_navigators=len(shot.navigators), are_reversed=shot.are_reversed)
+            self.warn_once(
+                "navigators.not_usable",
+                "a shot has less than two navigators, or they do not alternate: another shot's correction is used",
+                n_navigators=len(shot.navigators),
+                are_reversed=shot.are_reversed,
+            )
             return
         navigators = np.stack(shot.navigators)
         smooth = self._filter(fields, navigators) or unchanged
@@ -258,7 +262,12 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
                 )
             self._last = shot.correction
         if shot.correction is None:
-            self._warn("navigators.missing", n_found=len(shot.navigators), n_expected=self._n_navigators)
+            self.warn_once(
+                "navigators.missing",
+                "a shot has no usable navigators of its own: another shot's correction is used, or none",
+                n_found=len(shot.navigators),
+                n_expected=self._n_navigators,
+            )
             return self._last
         return shot.correction
 
@@ -281,12 +290,6 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
                 header.object.flags = fields.flags & ~FLAG_REVERSE
             self._echo += 1
             self.put_next(header)
-
-    def _warn(self, event: str, **values: object) -> None:
-        """Log the first of its kind."""
-        if event not in self._warned:
-            self._warned.add(event)
-            self.log.warning(event, **values)
 
     def close(self, flags: int) -> None:
         """Send what still waits for navigators."""

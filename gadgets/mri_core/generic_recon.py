@@ -35,8 +35,12 @@ class GenericReconGadget(Gadget1[ReconData]):
 
     image_series = Property(0, doc="series number; images have this plus the number of the encoding space plus 1")
     coil_map_algorithm = Property("Inati", doc="how coil maps are estimated", choices=("Inati", "Inati_Iter"))
-    coil_map_kernel_size_readout = Property(7, doc="edge of the neighbourhood for coil maps, along x and y", minimum=1)
-    coil_map_kernel_size_phase = Property(5, doc="edge of the neighbourhood for coil maps, along z", minimum=1)
+    coil_map_kernel_size_readout = Property(
+        7, doc="edge of the neighbourhood for coil maps, along x and y", minimum=1, maximum=63
+    )
+    coil_map_kernel_size_phase = Property(
+        5, doc="edge of the neighbourhood for coil maps, along z", minimum=1, maximum=63
+    )
     coil_map_num_iter = Property(10, doc="iterations of Inati_Iter, at most", minimum=1)
     coil_map_thres_iter = Property(1e-4, doc="relative change at which Inati_Iter stops", minimum=0.0)
     time_tick = Property(2.5, doc="accepted for old configurations; has no effect [ms]")

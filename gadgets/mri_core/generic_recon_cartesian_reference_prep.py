@@ -11,6 +11,7 @@ from gadgetron.errors import MalformedMessageError
 from gadgetron.gadget import Gadget1
 from gadgetron.header import Encoding, IsmrmrdHeader
 from gadgetron.image_arrays import slice_of
+from gadgetron.limits import LIMITS, check
 from gadgetron.message import Array, Container, ParametersMessage
 from gadgetron.parallel_imaging import Acceleration, acceleration_of
 from gadgetron.properties import Property
@@ -136,7 +137,11 @@ class GenericReconCartesianReferencePrepGadget(Gadget1[ReconData]):
         known = history.add(lines)
         if has_neighbours(known.lines, (acceleration.e2, acceleration.e1)):
             self._give(bit, key, self._cut(known, source, acceleration))
+            if acceleration.mode != "interleaved":  # from now on the result serves the whole slice
+                self._histories = {image: kept for image, kept in self._histories.items() if image[0] != key}
             return
+        n_bytes = sum(kept.nbytes for kept in self._histories.values())
+        check("bytes of calibration lines that are kept", n_bytes, LIMITS.max_session_bytes)
         self._waiting.hold(key, bit, self._cut(lines, source, acceleration))
         if history.n_buffers >= acceleration.e1 * acceleration.e2:
             self._end_waiting(key)

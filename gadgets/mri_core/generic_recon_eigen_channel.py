@@ -65,7 +65,8 @@ class GenericReconEigenChannelGadget(Gadget1[ReconData]):
             return
         key = (space, slice_of(data))
         coefficients = self._coefficients.get(key)
-        if coefficients is None or coefficients.sizes != sizes or self.update_eigen_channel_coefficients:
+        is_due = self.update_eigen_channel_coefficients and not (bit.reference is None and bit.calibration is not None)
+        if coefficients is None or coefficients.sizes != sizes or is_due:
             coefficients = self._coefficients[key] = self._analyse(bit.reference or data, sizes)
         reference = bit.reference
         is_same = reference is not None and _is_same(reference.data, data.data)

@@ -32,10 +32,12 @@ class LeftOutReadouts:
         self._n += 1
         if self._n == 1:
             self._first = scan_counter
-            self._gadget.log.warning("readouts.not_finite", n_readouts=1, scan_counter=scan_counter)
-            self._gadget.controller.tell_client(
-                f"WARNING gadget {self._gadget.name}: readouts with samples that are NaN or infinite are left out, the "
-                f"first one is scan_counter {scan_counter}"
+            self._gadget.warn_once(
+                "readouts.not_finite",
+                f"readouts with samples that are NaN or infinite are left out, the first one is scan_counter "
+                f"{scan_counter}",
+                n_readouts=1,
+                scan_counter=scan_counter,
             )
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,9 +61,16 @@ class LineHistory:
         known = self._lines
         if known is not None and known.data.shape == lines.data.shape:
             lines = lines.with_lines_of(known)
+        else:
+            lines = replace(lines, data=lines.data.copy())  # it may be imaging data, which others change in its place
         self.n_buffers += 1
         self._lines = lines
         return lines
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the lines."""
+        return 0 if self._lines is None else int(self._lines.data.nbytes)
 
 
 class WaitingLine:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -102,6 +105,68 @@ def test_a_spare_is_for_modules_of_its_kind_only(tmp_path: Path) -> None:
     SPARES.prepare(others[0])  # only one is kept: that for what ran last
     (newer,) = spares()
     assert newer != waiting
+
+
+@pytest.mark.usefixtures("keeping")
+def test_a_spare_begins_anew_if_what_it_has_imported_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("which = 'old'")
+    module = tmp_path / "asks.py"
+    module.write_text("import os, sitecustomize\nprint(sitecustomize.which, os.getcwd(), flush=True)\nraise SystemExit")
+    for release in ("first", "second"):
+        (tmp_path / release).mkdir()
+    current = tmp_path / "current"
+    current.symlink_to("first")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
+    environment |= {"GADGETRON_EXTERNAL_PORT": "1", "GADGETRON_EXTERNAL_MODULE": "asks"}
+    ahead = (sys.executable, "-m", "gadgetron", "-")
+    said = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        launch = Launch((*ahead[:-1], str(listener.getsockname()[1]), "asks"), environment, current, ahead)
+        for change in (
+            lambda: None,
+            lambda: (tmp_path / "sitecustomize.py").write_text("which = 'new'"),
+            lambda: (current.unlink(), current.symlink_to("second")),
+        ):
+            SPARES.prepare(launch)
+            (waiting,) = spares()
+            wait_until_ready(waiting)
+            change()
+            process = SPARES.start(launch)
+            assert process.pid == waiting
+            assert process.stdout is not None
+            connection, _ = listener.accept()
+            said.append(process.stdout.readline().decode().split())
+            connection.close()
+            end_process(process)
+    assert said == [["old", f"{tmp_path}/first"], ["new", f"{tmp_path}/first"], ["new", f"{tmp_path}/second"]]
+
+
+def wait_until_ready(pid: int) -> None:
+    """Wait until a spare waits for its standard input: it has used the processor, and does so no more."""
+    deadline, quiet, before = monotonic() + GUARD_S, 0, ("", 0)
+    while quiet < 5:
+        assert monotonic() < deadline
+        threading.Event().wait(0.03)
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        now = fields[0], int(fields[11])
+        quiet = quiet + 1 if now == before and now[0] == "S" and now[1] > 5 else 0
+        before = now
+
+
+@pytest.mark.usefixtures("keeping")
+def test_as_many_are_kept_as_were_asked_for_and_dead_ones_are_waited_for(tmp_path: Path) -> None:
+    SPARES.keep(2)
+    environment = {**os.environ, "GADGETRON_EXTERNAL_PORT": "1", "GADGETRON_EXTERNAL_MODULE": "m"}
+    ahead = (sys.executable, "-m", "gadgetron", "-")
+    launch = Launch((*ahead[:-1], "1", "m"), environment, tmp_path, ahead)
+    for expected in (1, 2, 2):
+        SPARES.prepare(launch)
+        assert len(spares()) == expected
+    (first, second) = spares()
+    os.kill(first, signal.SIGKILL)
+    wait_for_end(first)
+    end_process(SPARES.start(Launch((sys.executable, "-c", ""), environment, tmp_path)))
+    assert spares() == [second]
 
 
 def test_nobody_keeps_spares_unless_told_to(server: InProcessServer) -> None:

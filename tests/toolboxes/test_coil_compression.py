@@ -37,6 +37,9 @@ def test_modes_are_kept_down_to_a_part_of_the_first(threshold, n):
     assert n_modes_above(np.array([10.0, 5.0, 1.0, 0.01]), threshold) == n
 
 
-def test_the_first_weak_channel_ends_the_strong_ones():
-    kspace = np.array([4, 3, 0.1, 3], np.complex64)[:, None] * np.ones((1, 10), np.complex64)
-    assert n_energetic_channels(kspace, 0.01) == 2
+def test_a_weak_channel_leaves_out_none_behind_it(rng):
+    kspace = complex_noise(rng, 5, 8, 8)
+    kspace[[1, 4]] *= 0.01
+    assert n_energetic_channels(kspace, 0.01) == 4
+    kspace[0] = 0
+    assert n_energetic_channels(kspace, 0.01) == 5

@@ -95,6 +95,18 @@ def test_the_compiled_function_refuses_to_overwrite_what_it_still_needs(rng):
             coil_maps._coil_maps.estimate_maps(images, images, widths, 3)
 
 
+def test_images_may_be_of_any_kind_and_aligned_to_nothing(implementation, rng):
+    images = complex_noise(rng, 3, 1, 12, 10)
+    expected = coil_map_inati(images)
+    block = np.zeros(images.nbytes + 8, np.uint8)
+    unaligned = block[3 : 3 + images.nbytes].view(np.complex64).reshape(images.shape)
+    unaligned[...] = images
+    for same in (unaligned, images.astype(np.complex128), images.astype(">c8")):
+        np.testing.assert_allclose(coil_map_inati(same), expected, atol=1e-6)
+    assert coil_map_inati(unaligned, out=unaligned) is unaligned
+    np.testing.assert_allclose(unaligned, expected, atol=1e-6)
+
+
 def test_no_pixels_have_no_maps(implementation):
     assert coil_map_inati(np.zeros((3, 1, 0, 8), np.complex64)).shape == (3, 1, 0, 8)
 
@@ -108,6 +120,8 @@ def test_no_pixels_have_no_maps(implementation):
         (np.zeros((2, 8, 8), np.complex64), np.zeros((2, 8, 8), np.complex64), (1, 3, 3), 3),
         (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 8), np.complex64), (1, 4, 3), 3),
         (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 8), np.complex64), (1, -3, 3), 3),
+        (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 8), np.complex64), (1, 3, 2**62 + 1), 3),
+        (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 8), np.complex64), (1, 1025, 3), 3),
         (np.zeros((2, 1, 8, 8), np.complex64), np.zeros((2, 1, 8, 8), np.complex64), (1, 3, 3), -1),
         (np.zeros((2, 1, 8, 16), np.complex64)[..., ::2], np.zeros((2, 1, 8, 8), np.complex64), (1, 3, 3), 3),
     ],

@@ -89,3 +89,10 @@ def test_averaged_lines_have_less_noise():
     assert noise_of_averages(np.array([0, 1, 1], np.uint16)) == 1
     assert noise_of_averages(np.array([1, 2], np.uint16)) == pytest.approx(np.sqrt(0.75))
     assert noise_of_averages(np.zeros(2, np.uint16)) == 1
+
+
+def test_a_line_is_there_if_any_channel_has_it(rng):
+    data = np.zeros((1, 1, 1, 3, 1, 6, 8), np.complex64)
+    data[0, 0, 0, 2, 0, 1] = 1
+    data[0, 0, 0, 1, 0, 4, 3] = 1
+    assert np.flatnonzero(sampled_lines(data)).tolist() == [1, 4]

@@ -113,17 +113,47 @@ def test_an_empty_queue_admits_one_message_of_any_size() -> None:
 
 def test_a_large_message_waits_for_an_idle_consumer() -> None:
     inbox = MessageQueue(max_bytes=100_000)
-    inbox.put(data(1, nbytes=50_001), block=False)
+
+    def put(message: MessageBlock) -> type[BaseException] | None:
+        """Put in another thread than the consumer's; what it raised, if it did."""
+        thread, outcome = in_thread(lambda: inbox.put(message, block=False))
+        thread.join(GUARD_S)
+        return type(outcome[0]) if outcome[0] is not None else None
+
+    assert put(data(1, nbytes=50_001)) is None
     inbox.get_many(1)
-    with pytest.raises(queue.Full):
-        inbox.put(data(2, nbytes=50_001), block=False)
-    inbox.put(data(3), block=False)  # a small one need not wait
+    assert put(data(2, nbytes=50_001)) is queue.Full
+    assert put(data(3)) is None  # a small one need not wait
     inbox.get_many(1)
     inbox.done()
-    with pytest.raises(queue.Full):
-        inbox.put(data(4, nbytes=50_001), block=False)
+    assert put(data(4, nbytes=50_001)) is queue.Full
     inbox.done()
-    inbox.put(data(5, nbytes=50_001), block=False)
+    assert put(data(5, nbytes=50_001)) is None
+
+
+def test_small_messages_wait_behind_a_large_one() -> None:
+    inbox = MessageQueue(max_bytes=100_000)
+    inbox.put(data(1))
+    inbox.get_many(1)
+    large, _ = in_thread(lambda: inbox.put(data(2, nbytes=60_000)))
+    wait_until_waiting(inbox, "_waiting_large")
+    small, _ = in_thread(lambda: inbox.put(data(3)))
+    wait_until_waiting(inbox, "_waiting_putters", 2)
+    assert inbox.qsize() == 0
+    inbox.put(data(4), block=False)  # the consumer's own is none of others
+    inbox.done()
+    assert [number_of(inbox.get(timeout=GUARD_S)) for _ in range(3)] == [4, 2, 3]
+    for thread in (large, small):
+        thread.join(GUARD_S)
+
+
+def test_a_consumer_may_put_a_large_message_to_itself() -> None:
+    inbox = MessageQueue(max_bytes=100_000)
+    inbox.put(data(1))
+    inbox.get_many(1)
+    inbox.put(data(2, nbytes=60_000), block=False)
+    inbox.done()
+    assert number_of(inbox.get()) == 2
 
 
 def test_done_wakes_who_waits_with_a_large_message() -> None:
