@@ -187,6 +187,21 @@ def test_a_warden_that_was_killed_is_replaced_and_knows_everybody() -> None:
     assert WARDEN.pid is None
 
 
+def test_a_warden_that_lags_behind_is_replaced_and_kills_nobody() -> None:
+    module = start_module("sleep", "60")
+    try:
+        before = WARDEN.pid
+        assert before is not None
+        os.kill(before, signal.SIGSTOP)
+        while WARDEN.pid == before:  # until the pipe is full
+            WARDEN.watch(module.pid)
+        wait_for_end(before)
+        assert is_running(module.pid)
+    finally:
+        module.stop(0.0, 1.0)
+    assert WARDEN.pid is None
+
+
 def test_a_server_keeps_one_warden_for_all_sessions() -> None:
     WARDEN.hold()
     try:

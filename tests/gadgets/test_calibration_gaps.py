@@ -17,7 +17,7 @@ from gadgets.mri_core.generic_recon_cartesian_grappa import GenericReconCartesia
 from gadgets.mri_core.generic_recon_cartesian_reference_prep import GenericReconCartesianReferencePrepGadget
 from gadgets.mri_core.generic_recon_cartesian_spirit import GenericReconCartesianSpiritGadget
 from gadgets.mri_core.generic_recon_eigen_channel import GenericReconEigenChannelGadget
-from gadgets.mri_core.waiting_calibration import WaitingLine
+from gadgets.mri_core.waiting_calibration import CalibrationLines, LineHistory, WaitingLine
 from tests.gadgets.support import (
     PARALLEL,
     Controller,
@@ -272,6 +272,27 @@ def test_a_result_that_could_not_be_computed_is_replaced_by_the_previous_one():
     fourth = CalibrationResult(second)
     fourth.set("fourth")
     assert fourth.wait(lambda: False) == "fourth"
+
+
+def test_any_number_of_results_in_a_row_may_be_missing():
+    results = [CalibrationResult()]
+    results[0].set("coefficients")
+    for _ in range(5000):
+        results.append(CalibrationResult(results[-1]))
+        results[-1].set(None)
+    assert results[-1].wait(lambda: True) == "coefficients"
+    assert results[-1]._previous is None
+
+
+def test_kept_lines_do_not_change_with_the_data_they_were_in(rng):
+    data = complex_noise(rng, 1, 1, 1, 2, 1, 4, 8)
+    lines = np.ones((1, 1, 1, 1, 4), bool)
+    headers = np.full((1, 1, 1, 1, 4), None, object)
+    history = LineHistory()
+    kept = history.add(CalibrationLines(data, lines, headers)).data
+    before = kept.copy()
+    data *= 2
+    np.testing.assert_array_equal(kept, before)
 
 
 def test_what_waits_is_bounded(monkeypatch):

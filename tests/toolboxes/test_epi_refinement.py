@@ -126,3 +126,10 @@ def test_nothing_is_left_when_the_phase_is_taken_out(rng):
     again = polarity_residual(distorted(lines, -found.phase), starts_reversed=False)
     np.testing.assert_allclose(again.phase, 0, atol=1e-3)
     assert again.cost <= found.cost
+
+
+def test_a_point_tells_no_slope(rng):
+    lines = np.zeros((40, 2, 64), np.complex64)
+    lines[:, :, 30] = np.exp(1j * np.linspace(0, 20, 40))[:, np.newaxis]
+    found = refine(distorted(lines, 0.2), correction())
+    assert np.isfinite(found.polarity).all()
