@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +213,22 @@ def test_what_is_no_scan_is_said_before_anything_starts(scan: Any, capsys: pytes
     with pytest.raises(TypeError, match=r"expected a file's path, or \(header, items\)"):
         reconstruct(scan)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def with_debug_folder(folder: str) -> str:
+    prop = f"<property><name>debug_folder</name><value>{folder}</value></property>"
+    dll = "<dll>gadgetron_mricore</dll>"
+    return chain("RemoveROOversamplingGadget").replace("<dll></dll>", dll).replace("</gadget>", f"{prop}</gadget>")
+
+
+@pytest.mark.parametrize("folder", ["../../evil", "/etc/evil"])
+@pytest.mark.parametrize("make", [str, str.encode], ids=["text", "bytes"])
+def test_a_text_cannot_lead_out_of_the_working_directory(folder: str, make: Callable[[str], Any]) -> None:
+    with pytest.raises(ConfigurationError, match="debug_folder.*expected a folder below the working directory"):
+        reconstruct((HEADER, scan_items()), make(with_debug_folder(folder)))
+
+
+def test_gadgets_write_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GADGETRON_WORKING_DIRECTORY", str(tmp_path / "work"))
+    reconstruct((HEADER, scan_items()), "ismrmrd_dump.xml")
+    assert list((tmp_path / "work").rglob("*.h5"))
