@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from gadgetron import reconstruct, reconstruct_iter
 from gadgetron.conversion import ReconstructedImage
-from gadgetron.dataset import ScanFile, ScanWriter
+from gadgetron.dataset import ImageFileWriter, ScanFile, ScanWriter, load_images
 from gadgetron.errors import ConfigurationError, GadgetError, MalformedMessageError, StorageError
 from gadgetron.message import MessageBlock
 from tests.readers_writers.messages import acquisition, objects
@@ -232,3 +232,15 @@ def test_gadgets_write_where_the_variable_says(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("GADGETRON_WORKING_DIRECTORY", str(tmp_path / "work"))
     reconstruct((HEADER, scan_items()), "ismrmrd_dump.xml")
     assert list((tmp_path / "work").rglob("*.h5"))
+
+
+@pytest.mark.parametrize("name", ["Generic_Cartesian_FFT.xml", "default.xml"])
+def test_headers_tell_the_length_of_the_attributes(name: str, tmp_path: Path, scan_file: Path) -> None:
+    images = reconstruct(scan_file, name)
+    lengths = [image.header.attribute_string_len for image in images]
+    assert all(lengths) == (name != "default.xml")
+    with ImageFileWriter(tmp_path / "images.h5", "run") as writer:
+        for image in images:
+            writer.append(image.header, image.data, image.meta)
+    stored = load_images(tmp_path / "images.h5", "run")
+    assert [image.header.attribute_string_len for image in stored] == lengths
