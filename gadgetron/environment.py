@@ -115,5 +115,9 @@ class Environment:
 
 
 def default_working_directory() -> Path:
-    """Give the working directory where none is configured: below the temporary folder, one for each user."""
-    return Path(tempfile.gettempdir()) / f"gadgetron-{os.getuid()}"
+    """Give the working directory where no option names one, an absolute path.
+
+    That is $GADGETRON_WORKING_DIRECTORY, or a folder of the user's below the temporary folder.
+    """
+    named = os.environ.get("GADGETRON_WORKING_DIRECTORY")
+    return (Path(named) if named else Path(tempfile.gettempdir()) / f"gadgetron-{os.getuid()}").resolve()

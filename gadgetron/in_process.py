@@ -15,6 +15,7 @@ from gadgetron.blas import one_blas_thread
 from gadgetron.configuration.search import ConfigurationSearch, given_configuration
 from gadgetron.controller import GadgetStreamController
 from gadgetron.conversion import ReconstructedImage, as_images
+from gadgetron.dataset.images import attribute_bytes
 from gadgetron.environment import Environment, default_working_directory
 from gadgetron.errors import ConfigurationError, GadgetronError, QueueClosed, ShuttingDown
 from gadgetron.limits import MIB
@@ -130,6 +131,8 @@ def reconstruct_iter(
         run.start()
         for message_id, message in run.results():
             images = as_images(message, message_id)
+            for image in images:
+                image.header.attribute_string_len = len(attribute_bytes(image.meta)) if len(image.meta) else 0
             yield from images
             if not images and on_message is not None:
                 on_message(message_id, message)

@@ -18,7 +18,7 @@ from gadgetron.cli.results import Results
 from gadgetron.configuration.search import read_file
 from gadgetron.connector import DEFAULT_PORT, GadgetronConnector
 from gadgetron.dataset import ScanFile
-from gadgetron.errors import ConfigurationError, GadgetronError, RemoteError
+from gadgetron.errors import GadgetronError, RemoteError
 from gadgetron.message import MessageBlock
 from gadgetron.protocol.message_ids import MessageID
 
@@ -43,6 +43,7 @@ examples:
   gadgetron_ismrmrd_client -f scan.h5 -C my_chain.xml      a chain of your own, sent along
   gadgetron_ismrmrd_client -f images.h5 -c stream_complex_to_float.xml       images of an earlier run, to go on from
   gadgetron_ismrmrd_client -Q gadgetron::info              what runs there
+  gadgetron_ismrmrd_client -C NoiseSummary.xml             what takes no data, and answers with attributes
 """
 
 
@@ -95,10 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     complaint = check_compression_options(options)
     if complaint:
         parser.error(complaint)
-    if options.protocol != "classic" and (options.info is not None or options.query):
-        parser.error("only the classic protocol has queries: leave --protocol out")
-    if options.filename is None and options.info is None and not options.query:
-        parser.error("nothing to do: give a scan (-f FILE), or ask something (-Q, -q)")
+    has_configuration = options.config is not None or options.config_local is not None
+    asks = options.info is not None or options.query or (options.filename is None and has_configuration)
+    if options.protocol != "classic" and asks:
+        parser.error("only the classic protocol has queries, without a scan (-f FILE): leave --protocol out")
+    if options.filename is None and not asks:
+        parser.error("nothing to do: give a scan (-f FILE), or ask something (-Q, -q, or -c with what takes no data)")
     try:
         with _terminated_like_interrupted():
             return _run(options)
@@ -116,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.info is not None:
         return _ask(options)
-    if options.query:
+    if options.query or options.filename is None:
         return _ask_for_dependencies(options)
     return _reconstruct(options)
 
@@ -227,10 +230,10 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _ask_for_dependencies(options: argparse.Namespace) -> int:
-    if options.config_local is not None:
-        raise ConfigurationError("a dependency query runs a configuration of the server: -c, not -C")
-    config = options.config or DEFAULT_QUERY_CONFIG
-    answer = ask_for_dependencies(options.address, options.port, config, options.timeout / 1000)
+    script = None if options.config_local is None else read_file(options.config_local, str(options.config_local))
+    config = options.config or (DEFAULT_QUERY_CONFIG if script is None else str(options.config_local))
+    timeout_s = options.timeout / 1000
+    answer = ask_for_dependencies(options.address, options.port, config, timeout_s, script=script)
     show_dependencies(answer, options.outfile)
     return EXIT_OK
 

@@ -194,7 +194,7 @@ def _make_environment(
         if not separator or not name:
             raise GadgetronError(f"--parameter {text!r}: expected NAME=VALUE")
         parameters[name] = value
-    working_directory = options.dir or os.environ.get("GADGETRON_WORKING_DIRECTORY") or default_working_directory()
+    working_directory = options.dir or default_working_directory()
     return Environment(
         loader=Loader([*global_configuration.allowed_prefixes, *options.allow]),
         search=search,

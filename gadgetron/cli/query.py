@@ -18,8 +18,17 @@ DEFAULT_QUERY_CONFIG = "gtquery.xml"
 ANSWER_TIMEOUT_S = 60.0
 
 
-def ask_for_dependencies(host: str, port: int | str, config: str, connect_timeout_s: float = 10.0) -> ismrmrd.Meta:
-    """Run a configuration that answers with a dependency query's reply, and give the reply.
+def ask_for_dependencies(
+    host: str, port: int | str, config: str, connect_timeout_s: float = 10.0, *, script: bytes | None = None
+) -> ismrmrd.Meta:
+    """Run a configuration that takes no data and answers with meta attributes, and give the answer.
+
+    Parameters
+    ----------
+    config
+        The name of a configuration of the server; with `script`, what to call that in messages.
+    script
+        A configuration to send along.
 
     Raises
     ------
@@ -30,7 +39,10 @@ def ask_for_dependencies(host: str, port: int | str, config: str, connect_timeou
     """
     connector = GadgetronConnector().open(host, port, connect_timeout_s)
     try:
-        connector.send_gadgetron_configuration_file(config)
+        if script is None:
+            connector.send_gadgetron_configuration_file(config)
+        else:
+            connector.send_gadgetron_configuration_script(script)
         connector.close(ANSWER_TIMEOUT_S)
         for _message_id, message in connector:
             answer = as_container_message(message, ismrmrd.Meta)
@@ -38,7 +50,7 @@ def ask_for_dependencies(host: str, port: int | str, config: str, connect_timeou
                 return answer.object
     finally:
         connector.abort()
-    raise RemoteError(f"{host}:{port} sent no answer: {config} is no dependency query")
+    raise RemoteError(f"{host}:{port} sent no answer: {config} is no query, it takes data")
 
 
 def show_dependencies(answer: ismrmrd.Meta, path: Path | None) -> None:

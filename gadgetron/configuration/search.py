@@ -138,7 +138,8 @@ def load_configuration(name: str, search: ConfigurationSearch) -> StreamConfigur
 def given_configuration(given: str | Path | bytes, search: ConfigurationSearch) -> tuple[StreamConfiguration, str]:
     """Parse what the user of this process means: XML text, the path of a file, or the name of a configuration.
 
-    For whoever runs the process; a client's names go through `load_configuration`, which opens no other path.
+    For whoever runs the process; a client's names go through `load_configuration`, which opens no other path. Folders
+    in a text stay below the working directory, as in one that a client sends; those in a file are the file's own.
 
     Returns
     -------
@@ -146,7 +147,7 @@ def given_configuration(given: str | Path | bytes, search: ConfigurationSearch) 
     """
     if isinstance(given, bytes) or (isinstance(given, str) and given.lstrip().startswith("<")):
         data = given.encode() if isinstance(given, str) else given
-        return parse_configuration(data, "the configuration given as text"), "(text)"
+        return parse_configuration(data, "the configuration given as text", from_client=True), "(text)"
     path = Path(given)
     if isinstance(given, Path) or path.is_file():
         return parse_configuration(read_file(path, path.name), path.name), path.name

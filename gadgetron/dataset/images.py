@@ -127,7 +127,7 @@ class ImageFileWriter:
             key = (header.image_series_index, data.shape, data.dtype)
             if key not in self._tables:
                 self._tables[key] = _ImageTable(self._run.create_group(self._free_name(header)), data)
-            self._tables[key].append(header, data, _attribute_bytes(attributes))
+            self._tables[key].append(header, data, attribute_bytes(attributes))
             self._output.check()
         self.n_images += 1
 
@@ -223,7 +223,8 @@ class _ImageTable:
         self._group.create_dataset("attributes", data=attributes, maxshape=(None,), chunks=(1,), dtype=ATTRIBUTES_DTYPE)
 
 
-def _attribute_bytes(attributes: str | bytes | Meta | None) -> bytes:
+def attribute_bytes(attributes: str | bytes | Meta | None) -> bytes:
+    """Give what is stored of an image's attributes, XML without a final NUL; empty if there are none."""
     if attributes is None:
         return b""
     if isinstance(attributes, Meta):

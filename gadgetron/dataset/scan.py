@@ -148,6 +148,13 @@ class ScanFile:
         return self.n_acquisitions + self.n_waveforms + self.n_images
 
     @property
+    def image_types(self) -> tuple[str, ...]:
+        """Names of the pixels' types, each once, of what `n_images` counts: float32, complex64, for instance."""
+        with storage_errors(self.path, "reading images"):
+            groups = [group for group in self._image_series.values() if self.n_images and group["header"].shape[0]]
+            return tuple(sorted({from_stored(group["data"][0]).dtype.name for group in groups}))
+
+    @property
     def _image_series(self) -> dict[str, h5py.Group]:
         return {name: self._group[name] for name in series_of(self._group)}
 

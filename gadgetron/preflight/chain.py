@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from ismrmrd import ImageHeader
+
 from gadgetron.errors import ConfigurationError, PropertyError
+from gadgetron.message_types import alternatives
 from gadgetron.properties import Reference, parse_value
 
 if TYPE_CHECKING:
     from gadgetron.configuration.model import StreamConfiguration
     from gadgetron.gadget import Gadget
+    from gadgetron.header import Encoding
     from gadgetron.loader import Loader
 
 GRIDDING = ("GriddingReconGadget", "SpiralToGeneric")
+NOT_ON_A_GRID = ("radial", "goldenangle", "spiral")
 PARALLEL_IMAGING = ("Grappa", "Spirit", "WeightsCalculator", "Sense", "Unmixing")
 CARTESIAN = (
     "SimpleReconGadget",
@@ -71,6 +77,24 @@ class Chain:
         """Tell whether a gadget's class has one of these parts in its name."""
         return any(part in cls.__name__ for cls, _ in self._gadgets for part in parts)
 
+    def passes_images(self, type_name: str) -> list[str]:
+        """Give the classes that let images of a type pass as they are, because they take others, in order.
+
+        Parameters
+        ----------
+        type_name
+            NumPy's name of the pixels' type. Only gadgets before the first one that takes such images are looked at.
+        """
+        names: list[str] = []
+        for cls, _ in self._gadgets:
+            taken = [message[1] for message in cls.accepts if len(message) == 2 and message[0] is ImageHeader]
+            types = [pair for argument in taken for pair in alternatives(argument) or ((np.ndarray, None),)]
+            if any(dtype is None or dtype == type_name for _, dtype in types):
+                break
+            if types:
+                names.append(cls.__name__)
+        return names
+
     def value(self, class_name: str, property_name: str) -> Any:
         """Give a property of the first gadget of a class, as configured or its default; None if there is none."""
         for cls, properties in self._gadgets:
@@ -92,6 +116,12 @@ class Chain:
     def is_cartesian(self) -> bool:
         """Whether it makes images of lines on a grid, and does nothing else with readouts."""
         return self.has_part(CARTESIAN) and not self.has_part(GRIDDING)
+
+    def refuses(self, encoding: Encoding) -> bool:
+        """Tell whether it has a gadget that fails at readouts of an encoding space, because of its trajectory."""
+        if self.has("GenericReconGadget"):
+            return not encoding.is_cartesian
+        return self.has("SimpleReconGadget") and encoding.trajectory in NOT_ON_A_GRID
 
     @property
     def has_parallel_imaging(self) -> bool:

@@ -56,6 +56,11 @@ def _check_noise_readouts(chain: Chain, scan: Scan, report: ValidationReport) ->
         report.warnings.append(
             "all samples of the noise readouts are zero: channels cannot be whitened, and units of noise mean nothing"
         )
+    if scan.n_noise_not_finite:
+        report.warnings.append(
+            f"{scan.n_noise_not_finite} of {scan.n_noise_sampled} noise readouts have samples that are not finite: "
+            "they will be left out"
+        )
     if used.any() and np.flatnonzero(is_noise)[0] > np.flatnonzero(used)[0]:
         report.warnings.append("the noise readouts come after the first imaging readout: they will not be used")
     if not (np.asarray(heads["sample_time_us"])[is_noise] > 0).all():

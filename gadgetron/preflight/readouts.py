@@ -98,7 +98,12 @@ def _check_trajectory(chain: Chain, scan: Scan, report: ValidationReport) -> Non
         dimensions = np.unique(np.asarray(scan.heads["trajectory_dimensions"])[used])
         if dimensions.size > 1:
             report.errors.append(f"trajectory_dimensions changes between readouts: {_some(dimensions)}")
-        if not encoding.is_cartesian and chain.is_cartesian:
+        if chain.refuses(encoding):
+            report.errors.append(
+                f"encoding {number} is {encoding.trajectory}, and the chain refuses all but cartesian and epi: it "
+                f"takes readouts for lines on a grid, the images would be nonsense"
+            )
+        elif not encoding.is_cartesian and chain.is_cartesian:
             report.warnings.append(
                 f"encoding {number} is {encoding.trajectory}, and the chain puts readouts on a Cartesian grid as they "
                 f"come: the images will be nonsense"

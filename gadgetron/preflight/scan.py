@@ -52,10 +52,13 @@ class Scan:
         Of the first imaging readouts.
     n_images
         How many images there are instead of readouts.
+    image_types
+        Names of their pixels' types.
     n_not_finite, n_silent
         How many of these have samples that are not finite, and how many are all zero.
-    n_noise_sampled, n_noise_silent
-        How many noise readouts were looked at, and how many of them are all zero.
+    n_noise_sampled, n_noise_silent, n_noise_not_finite
+        How many noise readouts were looked at, how many of them are all zero, and how many have samples that are not
+        finite.
     """
 
     header: IsmrmrdHeader
@@ -64,10 +67,12 @@ class Scan:
     n_waveforms: int
     summaries: list[ScanSummary] = field(default_factory=list)
     n_images: int = 0
+    image_types: tuple[str, ...] = ()
     n_not_finite: int = 0
     n_silent: int = 0
     n_noise_sampled: int = 0
     n_noise_silent: int = 0
+    n_noise_not_finite: int = 0
 
     @property
     def flags(self) -> NDArray[np.uint64]:
@@ -126,7 +131,9 @@ def load_scan(path: str | Path, group: str = "dataset") -> Scan:
     with ScanFile(path, group) as file:
         header = parse_ismrmrd_header(file.header_xml)
         heads = file.readout_headers(MAX_HEADERS)
-        scan = Scan(header, heads, file.n_acquisitions, file.n_waveforms, n_images=file.n_images)
+        scan = Scan(
+            header, heads, file.n_acquisitions, file.n_waveforms, n_images=file.n_images, image_types=file.image_types
+        )
         _sample(scan, file)
     return scan
 
@@ -142,6 +149,7 @@ def _sample(scan: Scan, file: ScanFile) -> None:
         if is_noise[index]:
             scan.n_noise_sampled += 1
             scan.n_noise_silent += not acquisition.data.any()
+            scan.n_noise_not_finite += not np.isfinite(acquisition.data).all()
         if not is_imaging[index] or acquisition.data.size == 0:
             continue
         power = (np.abs(acquisition.data) ** 2).sum(axis=0, dtype=np.float64)

@@ -60,7 +60,7 @@ def refine_ghost_correction(
     ----------
     readouts
         Images along x of one echo train, not corrected, shape (echoes, coils, pixels), of alternating polarity, and
-        equally far from each other in k-space.
+        equally far from each other in k-space. Windows with one that is not finite are left out.
     starts_reversed
         Whether the first of them runs from positive to negative k.
     corrections
@@ -81,9 +81,10 @@ def refine_ghost_correction(
     al., MRM 81:2624 (2019), compare that with entropy and with the ratio of ghost and object.
     """
     first = corrections[0]
-    if len(readouts) < MIN_LINES or readouts.shape[2] < BLOCK or not np.isfinite(readouts).all():
+    finite = np.isfinite(readouts).all(axis=(1, 2))
+    if finite.sum() < MIN_LINES or readouts.shape[2] < BLOCK:
         return first
-    basis = _strongest_coils(readouts)
+    basis = _strongest_coils(readouts[finite])
     best, lowest = first, np.inf
     for correction in corrections:
         lines = _corrected(readouts, correction, starts_reversed=starts_reversed)
@@ -222,14 +223,17 @@ class _Covariances:
 
     @classmethod
     def of(cls, lines: NDArray[np.complex128]) -> _Covariances | None:
-        """Sum over the windows of an echo train; None if it is black."""
+        """Sum over the windows of an echo train, those that are finite; None if it is black."""
         n_lines, n_coils, n_pixels = lines.shape
-        n_windows = n_lines - WINDOW + 1
+        starts = np.arange(n_lines - WINDOW + 1)
         blocks = _blocks(n_pixels)
-        windows = np.stack([lines[offset : offset + n_windows] for offset in range(WINDOW)], axis=1)
+        finite = np.asarray(np.isfinite(lines).all(axis=(1, 2)))
+        starts = starts[np.all([finite[starts + offset] for offset in range(WINDOW)], axis=0)]
+        n_windows = len(starts)
+        windows = np.stack([lines[starts + offset] for offset in range(WINDOW)], axis=1)
         grams = np.empty((2, len(blocks), WINDOW * n_coils, WINDOW * n_coils), np.complex128)
         for parity in (0, 1):
-            flat = windows[parity::2].reshape(-1, WINDOW * n_coils, n_pixels)
+            flat = windows[starts % 2 == parity].reshape(-1, WINDOW * n_coils, n_pixels)
             for number, block in enumerate(blocks):
                 rows = flat[:, :, block].transpose(1, 0, 2).reshape(WINDOW * n_coils, -1)
                 grams[parity, number] = rows @ rows.conj().T

@@ -23,7 +23,7 @@ from gadgetron.recon_types import (
     AcquisitionFields,
     acquisition_fields,
 )
-from gadgetron.toolboxes.arrays import owned
+from gadgetron.toolboxes.arrays import owned, quiet
 from gadgetron.toolboxes.epi_coils import with_coil_differences
 from gadgetron.toolboxes.epi_navigators import GhostCorrection, ParameterFilter, find_ghost_correction, unchanged
 from gadgetron.toolboxes.epi_refinement import refine_ghost_correction
@@ -36,6 +36,9 @@ SHOT_COUNTERS: Final = tuple(
 )
 SLICE, SET = COUNTERS.index("slice"), COUNTERS.index("set")
 STEP_1, STEP_2 = COUNTERS.index("kspace_encode_step_1"), COUNTERS.index("kspace_encode_step_2")
+EXCITATION_COUNTERS: Final = tuple(
+    COUNTERS.index(name) for name in ("average", "slice", "phase", "repetition", "set")
+)  # echoes of several contrasts may share navigators
 DEFAULT_ECHOES: Final = 1024
 MAX_NAVIGATORS: Final = 4096
 MAX_FILTERS: Final = 65536
@@ -50,12 +53,22 @@ class _Shot:
     are_reversed: list[bool] = field(default_factory=list)
     candidates: tuple[GhostCorrection, ...] = ()
     correction: GhostCorrection | None = None
-    has_readouts: bool = False
+    excitation: tuple[int, ...] | None = None  # counters of its readouts, once there are any
 
     def add_navigator(self, data: Array[np.complex64], *, is_reverse: bool) -> None:
         """Keep a navigator."""
         self.navigators.append(owned(data))
         self.are_reversed.append(is_reverse)
+
+    @property
+    def has_readouts(self) -> bool:
+        """Whether readouts of it have come."""
+        return self.excitation is not None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all samples of its navigators are numbers."""
+        return all(bool(np.isfinite(navigator).all()) for navigator in self.navigators)
 
     @property
     def alternates(self) -> bool:
@@ -78,9 +91,9 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     second the readouts of a shot wait for its last one: as many as trajectoryDescription.etl, or last in slice, or what
     comes before the next navigators. With both off this is the C++ Gadgetron's correction, and no readout waits longer.
 
-    Where navigators are missing, do not alternate, or do not come before as many readouts as an echo train has, the
-    last shot's correction is used, or none, and a warning says so: the C++ Gadgetron sends nothing then. A lost
-    navigator costs it all later shots, here one.
+    Where navigators are missing, do not alternate, hold samples that are no numbers, or do not come before as many
+    readouts as an echo train has, the last shot's correction is used, or none, and a warning says so: the C++ Gadgetron
+    sends nothing then. A lost navigator costs it all later shots, here one.
     """
 
     verboseMode = Property(False, doc="log each correction")
@@ -180,9 +193,14 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
 
     def _take_readout(self, header: Header, readout: Readout, fields: AcquisitionFields) -> None:
         shot = self._shot
+        excitation = tuple(fields.idx[counter] for counter in EXCITATION_COUNTERS)
+        if shot.has_readouts and excitation != shot.excitation:  # no navigators came before it
+            self._release()
+            shot = self._shot = _Shot(())
+            self._echo = 0
         if self._n_navigators is None and shot.navigators and not shot.has_readouts:
             self._compute(fields)
-        shot.has_readouts = True
+        shot.excitation = excitation
         self._n_waiting_echoes += 1
         self._hold(header, readout, fields)
         is_last = self._n_waiting_echoes >= self._n_echoes or bool(fields.flags & FLAG_LAST_IN_SLICE)
@@ -198,12 +216,14 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
     def _compute(self, fields: AcquisitionFields) -> None:
         """Find the correction of a shot whose navigators are complete."""
         shot = self._shot
-        if len(shot.navigators) < 2 or not shot.alternates:
+        if len(shot.navigators) < 2 or not shot.alternates or not shot.is_finite:
             self.warn_once(
                 "navigators.not_usable",
-                "a shot has less than two navigators, or they do not alternate: another shot's correction is used",
+                "a shot has less than two navigators, or they do not alternate, or hold samples that are no numbers: "
+                "another shot's correction is used, or none",
                 n_navigators=len(shot.navigators),
                 are_reversed=shot.are_reversed,
+                are_finite=shot.is_finite,
             )
             return
         navigators = np.stack(shot.navigators)
@@ -271,6 +291,7 @@ class EPICorrGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
             return self._last
         return shot.correction
 
+    @quiet
     def _release(self) -> None:
         """Send the readouts that wait, as well corrected as can be."""
         if not self._waiting:

@@ -16,6 +16,7 @@ from gadgetron.limits import check
 from gadgetron.message import Array, Container, ParametersMessage
 from gadgetron.properties import Property
 from gadgetron.recon_types import FLAG_NOISE, FLAG_PHASE_CORRECTION, FLAG_REVERSE, AcquisitionFields, acquisition_fields
+from gadgetron.toolboxes.arrays import quiet
 from gadgetron.toolboxes.epi import (
     ReadoutRegridder,
     TrapezoidReadout,
@@ -95,6 +96,7 @@ class EPIReconXGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         self._is_decided = self.off_center_correction != "auto"
         self._is_corrected = self.off_center_correction != "never"
 
+    @quiet
     def process(self, header: Container[ismrmrd.AcquisitionHeader], readout: Container[Array[np.complex64]]) -> None:
         """Make the image of one readout."""
         head = header.object
@@ -116,7 +118,7 @@ class EPIReconXGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
 
     def _decide(self, fields: AcquisitionFields, data: Array[np.complex64], shift: float) -> None:
         """Find out from the first readout with signal and no phase encoding whether phases are to be corrected."""
-        if not fields.flags & FLAG_PHASE_CORRECTION:
+        if not fields.flags & FLAG_PHASE_CORRECTION or not np.isfinite(data).all():
             return
         self._is_decided = True
         with_correction = profile_roughness(data @ self._operator(fields, shift))

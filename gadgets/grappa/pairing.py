@@ -114,8 +114,8 @@ class Pairing:
 class ImageMaker:
     """Makes images of the header's recon space, and their headers.
 
-    Image headers have the slice, the place, and the time stamp of the first readout; other counters are 0, as the C++
-    Gadgetron has them. Images are numbered from 1.
+    Image headers have the slice, average, contrast, phase, set and time stamp of the first readout, and the place. The
+    repetition is 0, as the C++ Gadgetron has it. Images are numbered from 1.
     """
 
     def __init__(self, header: IsmrmrdHeader) -> None:
@@ -142,6 +142,8 @@ class ImageMaker:
             None, channels=channels, matrix_size=(matrix.x, matrix.y, 1), field_of_view=(view.x, view.y, view.z)
         )
         header.slice = image.index
+        for name in ("average", "contrast", "phase", "set"):
+            setattr(header, name, getattr(image.first.idx, name))
         header.acquisition_time_stamp = image.first.acquisition_time_stamp
         for name in ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_position"):
             getattr(header, name)[:] = getattr(image.last, name)[:]

@@ -24,8 +24,8 @@ class Unmixing(Merge):
     computed not later than with its own readouts; if there were none, the first ones that come. Images that none come
     for are an error, which says what is missing.
 
-    Image headers have the slice, the place, and the time stamp of the first readout; other counters are 0, as the C++
-    Gadgetron has them. Images are numbered from 1.
+    Image headers have the slice, average, contrast, phase, set and time stamp of the first readout, and the place. The
+    repetition is 0, as the C++ Gadgetron has it. Images are numbered from 1.
     """
 
     inputs: ClassVar = {"images": ((SliceImage,),), "weights": ((SliceWeights,),)}

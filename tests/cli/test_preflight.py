@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from gadgetron.cli import validate
-from gadgetron.dataset import ScanWriter
+from gadgetron.dataset import ImageFileWriter, ScanWriter
 from tests.cli.test_info_validate import plain_environment  # noqa: F401 - a fixture for every test here
-from tests.gadgets.support import PARALLEL, acquisition, centred_fft, complex_noise, header_xml, objects
+from tests.gadgets.support import PARALLEL, acquisition, centred_fft, complex_noise, header_xml, image, objects
 from tests.gadgets.test_epi import epi_header
 from tests.gadgets.test_epi import shot as epi_shot
 from tests.reference import SCANS, reference_file
@@ -252,7 +252,15 @@ CASES = {
     "coils": (LABELS, lambda: lines(), "default.xml", "1 coilLabel(s) for 3 channels"),
     "receivers": (LABELS, lambda: lines(), "default.xml", "receiverChannels (8) is not"),
     "encoding": (header(), lambda: lines(encoding_space_ref=2), "default.xml", "error: encoding_space_ref (2) of 24"),
-    "radial": (header(trajectory="radial"), lambda: lines(), "default.xml", "the images will be nonsense"),
+    "radial": (header(trajectory="radial"), lambda: lines(), "default.xml", "error: encoding 0 is radial"),
+    "radial, generic": (header(trajectory="radial"), lambda: lines(), GENERIC, "error: encoding 0 is radial"),
+    "radial, slice by slice": (
+        header(trajectory="radial"),
+        lambda: lines(),
+        "grappa_float_cpu.xml",
+        "the images will be nonsense",
+    ),
+    "other trajectory": (header(trajectory="other"), lambda: lines(), "default.xml", "warning: encoding 0 is other"),
     "echo planar": (header(trajectory="epi"), lambda: lines(), "default.xml", "expect ghosts"),
     "not echo planar": (header(), lambda: lines(), "epi.xml", "error: encoding 0 has no trajectoryDescription"),
     "nothing": (header(), list, "default.xml", "error: the scan has no readouts"),
@@ -282,6 +290,12 @@ CASES = {
         "default.xml",
         "1 of 24 readouts have samples that are not finite",
     ),
+    "noise that is not a number": (
+        header(),
+        lambda: [*broken_noise(), *lines()],
+        GENERIC,
+        "warning: 1 of 2 noise readouts have samples that are not finite",
+    ),
     "oversampled": (
         header(fov=(64.0, 24.0, 1.0), recon=(16, N_Y, 1), recon_fov=(32.0, 24.0, 1.0)),
         lambda: lines(),
@@ -297,6 +311,39 @@ def test_what_would_go_wrong_is_said(case, judge):
     status, text = judge(xml, messages(), configuration)
     assert said in text
     assert status == (1 if "error: " in text else 0)
+
+
+def broken_noise():
+    messages = noise()
+    objects(messages[1])[1][0, 5] = np.nan
+    return messages
+
+
+@pytest.fixture
+def judge_images(tmp_path, capsys):
+    """Give exit status and text for images and a configuration."""
+
+    def run(data, configuration):
+        path = tmp_path / f"{data.dtype}_{configuration}.h5"
+        with ImageFileWriter(path, "run") as writer:
+            writer.append(image(data).object, data)
+        status = validate.main([configuration, "--data", str(path), "--in-group", "run"])
+        return status, capsys.readouterr().out
+
+    return run
+
+
+def test_images_that_a_gadget_does_not_take_are_told(judge_images):
+    real = np.ones((1, 1, 4, 6), np.float32)
+    status, text = judge_images(real, "stream_complex_to_float.xml")
+    assert status == 0
+    assert "warning: images are float32: ComplexToFloatGadget takes others" in text
+    for data, configuration in (
+        (real.astype(np.complex64), "stream_complex_to_float.xml"),
+        (real, "stream_float_to_short.xml"),
+        (real, "Generic_Cartesian_Image_Chain_FFT.xml"),
+    ):
+        assert "images are" not in judge_images(data, configuration)[1]
 
 
 GOOD_ORDERS = {

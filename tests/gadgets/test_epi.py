@@ -256,6 +256,41 @@ def test_a_lost_navigator_costs_its_shot_only(capsys):
     assert "navigators.missing" in "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize("settings", [{}, {"refine_from_readouts": False}], ids=["refined", "navigators only"])
+@pytest.mark.parametrize("broken", [0, 1])
+@pytest.mark.parametrize("is_counted", [True, False], ids=["number in the header", "not"])
+def test_a_navigator_that_is_not_finite_costs_its_shot_only(is_counted, broken, settings, capsys):
+    shots = [shot(number) for number in range(3)]
+    objects(shots[1][broken])[1][0, 7] = np.nan
+    header = epi_header(3 if is_counted else None)
+    results = images(run(chain(**settings), [message for each in shots for message in each], header))
+    assert [error(image) < 0.08 for image in results] == [True, True, True]  # the second with the first one's
+    assert "navigators.not_usable" in "".join(capsys.readouterr())
+
+
+def test_one_shot_whose_navigator_is_not_finite_gives_an_image_with_a_ghost(capsys):
+    messages = shot()
+    objects(messages[0])[1][1, 3] = np.inf
+    (image,) = images(run(chain(), messages, epi_header()))
+    assert np.isfinite(image).all()
+    assert "navigators.not_usable" in "".join(capsys.readouterr())
+
+
+def test_a_later_shot_without_navigators_begins_anew_and_is_told(capsys):
+    shots = [*shot(0), *shot(1, with_navigators=False), *shot(2)]
+    results = images(run(chain(), shots, epi_header()))
+    assert [error(image) < 0.08 for image in results] == [True, True, True]
+    assert "".join(capsys.readouterr()).count("navigators.missing") == 1
+
+
+def test_contrasts_may_share_navigators(capsys):
+    messages = shot()
+    for message in messages[23:]:
+        message.object.idx.contrast = 1
+    run(chain(), messages, epi_header())
+    assert "navigators.missing" not in "".join(capsys.readouterr())
+
+
 def test_navigators_of_one_polarity_correct_nothing(capsys):
     messages = shot()
     for message in messages[:3]:

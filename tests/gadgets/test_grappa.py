@@ -342,6 +342,15 @@ def test_geometry_series_and_numbers_are_in_the_header(rng):
     assert tuple(head.field_of_view) == (float(N_X), float(N_Y), 1.0)
 
 
+@pytest.mark.parametrize("configuration", ["grappa_float_cpu.xml", "grappa_cpu.xml", "grappa_float.xml"])
+@pytest.mark.parametrize("counter", ["contrast", "phase", "set", "average"])
+def test_images_have_the_counters_of_their_readouts(rng, counter, configuration):
+    messages = [m for place in (0, 1) for m in lines(rng, range(N_Y), **{counter: place}, slice=2, repetition=place)]
+    images = reconstruct((HEADER, messages), configuration)
+    assert [getattr(image.header, counter) for image in images] == [0, 1]
+    assert [(image.header.slice, image.header.repetition) for image in images] == [(2, 0), (2, 0)]
+
+
 def test_fully_sampled_data_is_combined(rng):
     (message,) = run_gadget(grappa_chain(), lines(rng, range(N_Y)), HEADER)
     assert np.abs(objects(message)[1]).max() > 0

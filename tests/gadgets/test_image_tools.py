@@ -4,6 +4,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
+from gadgetron import reconstruct
 from gadgetron.errors import ConfigurationError, LimitExceeded, MalformedMessageError
 from gadgetron.message import make_message
 from gadgetron.recon_types import ImageArray, empty_objects
@@ -58,6 +59,24 @@ def test_images_become_kspace(n_z, axes, rng):
     for message in (with_meta, without):
         assert relative_difference(objects(message)[1], centred_fft(data, axes)) < 1e-6
     assert objects(with_meta)[2]["GADGETRON_ImageProcessingHistory"] == ["GT", "FFT"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16, np.int32, np.complex128])
+def test_images_of_any_type_become_kspace(dtype, rng):
+    data = rng.integers(0, 100, (2, 1, 6, 8)).astype(dtype)
+    (message,) = run(ImageFFTGadget(), [image(data.copy(), image_type=ismrmrd.IMTYPE_PHASE)])
+    head, pixels = objects(message)
+    assert pixels.dtype == np.complex64
+    assert relative_difference(pixels, centred_fft(data, (2, 3))) < 1e-6
+    assert head.data_type == ismrmrd.DATATYPE_CXFLOAT
+    assert head.image_type == (ismrmrd.IMTYPE_PHASE if np.iscomplexobj(data) else 0)
+
+
+def test_real_images_come_out_of_the_configuration_as_kspace(rng):
+    data = 100 * rng.random((1, 1, 8, 8), np.float32)
+    items = [image(data.copy(), image_type=ismrmrd.IMTYPE_MAGNITUDE, data_type=ismrmrd.DATATYPE_FLOAT)]
+    (found,) = reconstruct((header_xml((8, 8, 1)), items), "Generic_Cartesian_Image_Chain_FFT.xml")
+    np.testing.assert_allclose(found.data, np.abs(centred_fft(data, (2, 3))), atol=0.51)
 
 
 def test_coil_images_become_coil_maps(rng):

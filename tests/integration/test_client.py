@@ -28,10 +28,13 @@ from gadgetron.environment import Environment
 from gadgetron.errors import StorageError
 from gadgetron.loader import Loader
 from gadgetron.message import make_message
+from gadgetron.noise_storage import NOISE_PREFIX, store_noise
 from gadgetron.phantom import PhantomOptions, write_phantom
 from gadgetron.protocol.arrays import IMAGE_DTYPES
 from gadgetron.protocol.byte_stream import MemoryStream
+from gadgetron.storage import Storage
 from gadgetron.testing.scripted_peer import ScriptedPeer
+from gadgetron.toolboxes.noise import NoiseCovariance
 from readers_writers.acquisition import AcquisitionWriter
 from readers_writers.dicom import DicomImageWriter
 from readers_writers.image import MRIImageWriter
@@ -271,10 +274,28 @@ def test_queries(port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert query.main(["-h", "127.0.0.1", "-p", port, "-o", str(tmp_path / "same.xml")]) == 0
     assert (tmp_path / "answer.xml").read_text() == (tmp_path / "same.xml").read_text() == xml.removesuffix("\n")
     assert client.main([*where, "-q", "-c", "isalive.xml"]) == 1
-    assert "isalive.xml is no dependency query" in capsys.readouterr().err
+    assert "isalive.xml is no query" in capsys.readouterr().err
     assert query.main(["-h", "127.0.0.1", "-p", port, "-o", str(tmp_path / "no" / "folder")]) == 1
     assert "No such file" in capsys.readouterr().err
     assert client.main([*where, "-q", "-C", "x.xml"]) == 1
+
+
+def test_a_configuration_without_data_needs_no_scan(
+    port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["-a", "127.0.0.1", "-p", port]
+    assert client.main([*where, "-c", "NoiseSummary.xml"]) == 0
+    assert ismrmrd.Meta.deserialize(capsys.readouterr().out.encode())["status"] == "failed"
+    store_noise(
+        Storage(tmp_path / "work"), NOISE_PREFIX, "1_2", NoiseCovariance(4 * np.eye(3, dtype=complex), 2.5), b""
+    )
+    stock = stock_folder() / "NoiseSummary.xml"
+    (tmp_path / "mine.xml").write_text(stock.read_text().replace("<value></value>", "<value>1_2</value>"))
+    assert client.main([*where, "-C", str(tmp_path / "mine.xml"), "-o", str(tmp_path / "answer.xml")]) == 0
+    answer = ismrmrd.Meta.deserialize((tmp_path / "answer.xml").read_bytes())
+    assert (answer["status"], float(answer["mean_sigma"])) == ("success", 2.0)
+    assert client.main([*where, "-c", "default.xml"]) == 1
+    assert "default.xml" in capsys.readouterr().err
 
 
 def test_alive(port: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,13 +111,27 @@ def test_the_result_does_not_depend_on_scale_or_on_the_run(rng):
     np.testing.assert_allclose(refine(1e-4 * lines).polarity, first, atol=1e-4)
 
 
-def test_too_few_black_or_broken_readouts_do_not_tell():
+def test_too_few_or_black_readouts_do_not_tell():
     given, other = correction(), correction(0.1 + 0 * X)
     lines = distorted(lines_of_an_object(), LEFT)
     assert refine(lines[: MIN_LINES - 1], given, other) is given
     assert refine(0 * lines, given, other) is given
-    lines[3, 1, 5] = np.nan
+    lines[: N_Y - MIN_LINES + 1, 1, 5] = np.nan
     assert refine(lines, given, other) is given
+
+
+@pytest.mark.parametrize("broken", [0, 37, N_Y - 1])
+def test_a_readout_that_is_not_finite_is_left_out(broken, rng):
+    lines = distorted(with_noise(lines_of_an_object(), rng, 0.02), LEFT)
+    lines[broken, 1, 5] = np.nan
+    found = refine(lines)
+    np.testing.assert_allclose(found.polarity, LEFT, atol=0.05)
+
+
+def test_windows_that_all_have_a_broken_readout_do_not_tell():
+    lines = distorted(lines_of_an_object(), LEFT)
+    lines[::4] = np.inf
+    np.testing.assert_array_equal(refine(lines).polarity, 0)
 
 
 def test_nothing_is_left_when_the_phase_is_taken_out(rng):

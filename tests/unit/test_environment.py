@@ -35,5 +35,12 @@ def test_a_file_in_its_place_is_refused(tmp_path):
         environment(file).make_working_directory()
 
 
-def test_each_user_has_a_default_of_their_own():
+def test_each_user_has_a_default_of_their_own(monkeypatch):
+    monkeypatch.delenv("GADGETRON_WORKING_DIRECTORY", raising=False)
     assert default_working_directory().name == f"gadgetron-{os.getuid()}"
+
+
+def test_the_variable_names_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GADGETRON_WORKING_DIRECTORY", "work")
+    assert default_working_directory() == tmp_path.resolve() / "work"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from gadgetron import reconstruct, reconstruct_iter
 from gadgetron.conversion import ReconstructedImage
-from gadgetron.dataset import ScanFile, ScanWriter
+from gadgetron.dataset import ImageFileWriter, ScanFile, ScanWriter, load_images
 from gadgetron.errors import ConfigurationError, GadgetError, MalformedMessageError, StorageError
 from gadgetron.message import MessageBlock
 from tests.readers_writers.messages import acquisition, objects
@@ -213,3 +213,34 @@ def test_what_is_no_scan_is_said_before_anything_starts(scan: Any, capsys: pytes
     with pytest.raises(TypeError, match=r"expected a file's path, or \(header, items\)"):
         reconstruct(scan)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def with_debug_folder(folder: str) -> str:
+    prop = f"<property><name>debug_folder</name><value>{folder}</value></property>"
+    dll = "<dll>gadgetron_mricore</dll>"
+    return chain("RemoveROOversamplingGadget").replace("<dll></dll>", dll).replace("</gadget>", f"{prop}</gadget>")
+
+
+@pytest.mark.parametrize("folder", ["../../evil", "/etc/evil"])
+@pytest.mark.parametrize("make", [str, str.encode], ids=["text", "bytes"])
+def test_a_text_cannot_lead_out_of_the_working_directory(folder: str, make: Callable[[str], Any]) -> None:
+    with pytest.raises(ConfigurationError, match="debug_folder.*expected a folder below the working directory"):
+        reconstruct((HEADER, scan_items()), make(with_debug_folder(folder)))
+
+
+def test_gadgets_write_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GADGETRON_WORKING_DIRECTORY", str(tmp_path / "work"))
+    reconstruct((HEADER, scan_items()), "ismrmrd_dump.xml")
+    assert list((tmp_path / "work").rglob("*.h5"))
+
+
+@pytest.mark.parametrize("name", ["Generic_Cartesian_FFT.xml", "default.xml"])
+def test_headers_tell_the_length_of_the_attributes(name: str, tmp_path: Path, scan_file: Path) -> None:
+    images = reconstruct(scan_file, name)
+    lengths = [image.header.attribute_string_len for image in images]
+    assert all(lengths) == (name != "default.xml")
+    with ImageFileWriter(tmp_path / "images.h5", "run") as writer:
+        for image in images:
+            writer.append(image.header, image.data, image.meta)
+    stored = load_images(tmp_path / "images.h5", "run")
+    assert [image.header.attribute_string_len for image in stored] == lengths
