@@ -94,7 +94,7 @@ def tell_spacing(spacing: int, said: int) -> str:
 
 
 def tell_dense_lines(steps: NDArray[np.int64]) -> str:
-    """Say that imaging lines lie side by side where the others are apart: calibration lines that lost their flags.
+    """Say that imaging lines lie side by side where the others are apart: calibration lines that lost their flag.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def tell_dense_lines(steps: NDArray[np.int64]) -> str:
     first, last = int(steps[breaks[longest]]), int(steps[breaks[longest + 1] - 1])
     return (
         f"imaging lines {first} to {last} lie side by side, others are {int(np.median(apart))} apart: if they are "
-        "for calibration, their flags (20, 21) are missing, and images of GRAPPA are wrong"
+        "for calibration alone, their flag (20) is missing, and images of GRAPPA are wrong"
     )
 
 

@@ -126,8 +126,8 @@ class SliceCalibration:
             if 0 < ratio < ENOUGH_EQUATIONS:
                 self._warn(
                     "calibration.poor",
-                    f"slice {piece.index}: {int(is_there.sum())} calibration lines around the center of k-space are few for "
-                    f"{n_coils} coils and an acceleration of {acceleration}: images may be aliased",
+                    f"slice {piece.index}: {int(is_there.sum())} calibration lines around the center of k-space are "
+                    f"few for {n_coils} coils and an acceleration of {acceleration}: images may be aliased",
                 )
         return slice_unmixing(
             kspace,
