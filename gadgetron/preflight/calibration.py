@@ -10,11 +10,14 @@ from gadgetron.header import Encoding
 from gadgetron.parallel_imaging import Acceleration, acceleration_of
 from gadgetron.preflight.chain import Chain
 from gadgetron.preflight.scan import Scan
-from gadgetron.toolboxes.calibration_lines import list_lines
+from gadgetron.toolboxes.calibration_lines import list_lines, regular_spacing, tell_dense_lines, tell_spacing
 
 FEWEST_LINES = 12  # of calibration: kernels of four lines at an acceleration of two or three
 FEWEST_TOGETHER = 7  # lines that a kernel spans at an acceleration of two
 SELF_CALIBRATING = ("interleaved",)
+REFERENCE_PREP = "GenericReconCartesianReferencePrepGadget"
+SLICE_WISE = ("cpuWeightsCalculator", "GrappaGadget")
+FITS_LATTICES = ("Grappa", "WeightsCalculator")  # lines that are not on it are taken for others
 
 
 def check_calibration(chain: Chain, scan: Scan, report: ValidationReport) -> None:
@@ -28,6 +31,8 @@ def _check_encoding(number: int, encoding: Encoding, chain: Chain, scan: Scan, r
     acceleration = acceleration_of(encoding)
     here = np.asarray(scan.heads["encoding_space_ref"]) == number
     calibration = scan.is_calibration & here
+    if chain.has_parallel_imaging:
+        _check_imaging_lines(number, acceleration, chain, scan, here, report)
     if not acceleration.is_accelerated:
         if calibration.any() and chain.has_parallel_imaging:
             report.notices.append(
@@ -72,8 +77,41 @@ def _check_encoding(number: int, encoding: Encoding, chain: Chain, scan: Scan, r
         report.warnings.append(
             f"encoding {number}: {n_lines} calibration lines are few, {FEWEST_LINES} or more are usual"
         )
-    _check_gaps(number, acceleration, scan, source, report)
+    _check_gaps(number, acceleration, chain, scan, source, report)
     _check_repetitions(number, scan, source, here, report)
+
+
+def _check_imaging_lines(
+    number: int,
+    acceleration: Acceleration,
+    chain: Chain,
+    scan: Scan,
+    here: NDArray[np.bool_],
+    report: ValidationReport,
+) -> None:
+    """Compare the lines of the first image with the header, and look for some that should calibrate only."""
+    imaging = scan.is_imaging & here
+    if not imaging.any():
+        return
+    first = int(np.argmax(imaging))
+    for name in ("slice", "contrast", "phase", "repetition", "set"):
+        imaging &= scan.counter(name) == scan.counter(name)[first]
+    steps = np.unique(scan.counter("kspace_encode_step_1")[imaging])
+    is_volume = len(np.unique(scan.counter("kspace_encode_step_2")[imaging])) > 1
+    if (told := tell_dense_lines(steps)) and not is_volume and chain.has_part(FITS_LATTICES):
+        report.warnings.append(f"encoding {number}: {told}")
+    calibrating = scan.counter("kspace_encode_step_1")[scan.is_calibration & here]
+    calibration = (int(calibrating.min()), int(calibrating.max())) if calibrating.size else None
+    spacing = regular_spacing(steps, calibration)
+    if spacing in (1, acceleration.e1):
+        return
+    told = f"encoding {number}: {tell_spacing(spacing, acceleration.e1)}"
+    if not chain.has(REFERENCE_PREP, *SLICE_WISE):
+        report.warnings.append(f"{told}: images will be aliased")
+    elif calibration is None and not acceleration.is_accelerated:
+        report.warnings.append(f"{told}; without calibration lines images are aliased")
+    else:
+        report.warnings.append(f"{told}: {spacing} is assumed")
 
 
 def _lie_together(acceleration: Acceleration, scan: Scan, here: NDArray[np.bool_]) -> bool:
@@ -86,7 +124,12 @@ def _lie_together(acceleration: Acceleration, scan: Scan, here: NDArray[np.bool_
 
 
 def _check_gaps(
-    number: int, acceleration: Acceleration, scan: Scan, source: NDArray[np.bool_], report: ValidationReport
+    number: int,
+    acceleration: Acceleration,
+    chain: Chain,
+    scan: Scan,
+    source: NDArray[np.bool_],
+    report: ValidationReport,
 ) -> None:
     """Look for lines that are missing between the first and the last that calibrate, in each slice by itself."""
     steps, partitions = scan.counter("kspace_encode_step_1"), scan.counter("kspace_encode_step_2")
@@ -112,8 +155,21 @@ def _check_gaps(
         elif longest < FEWEST_TOGETHER:
             report.warnings.append(f"{where}: {longest} lie side by side, which is hardly enough to calibrate")
         else:
-            report.warnings.append(f"{where}: what can be is found from the others")
+            report.warnings.append(f"{where}: {_fate_of_gaps(chain, scan, mine, missing)}")
         return
+
+
+def _fate_of_gaps(chain: Chain, scan: Scan, mine: NDArray[np.bool_], missing: list[int]) -> str:
+    """Say what the chain does with calibration lines that are missing."""
+    found = "what can be is found from the others"
+    if chain.has(REFERENCE_PREP):
+        return found
+    if not chain.has(*SLICE_WISE):
+        return "images may be aliased"
+    extra = scan.counter("kspace_encode_step_1")[mine & ~scan.is_imaging]
+    if extra.size and extra.min() < missing[0] and missing[-1] < extra.max():
+        return found
+    return "lines behind a gap, seen from the center of k-space, do not calibrate, and images may be aliased"
 
 
 def _check_repetitions(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gadgetron.toolboxes.calibration import CalibrationError
 from gadgetron.toolboxes.grappa import calibrate, fill_lines
 
-__all__ = ["has_neighbours", "list_lines", "regular_spacing", "repair_lines"]
+__all__ = ["has_neighbours", "list_lines", "regular_spacing", "repair_lines", "tell_dense_lines", "tell_spacing"]
 
 KERNEL = (1, 4, 5)
 REGULARIZATION = 1e-5  # what is found here is fitted again: bias would add up, noise does not
@@ -75,15 +75,48 @@ def regular_spacing(steps: NDArray[np.int64], calibration: tuple[int, int] | Non
     steps
         Numbers of the lines, ascending.
     calibration
-        First and last line of a range that may be sampled more densely.
+        First and last line of a range that may be sampled more densely. If hardly any line is outside, it is no matter.
     """
     distances = np.diff(steps)
     if calibration is not None:
-        distances = distances[(steps[1:] < calibration[0]) | (steps[:-1] > calibration[1])]
+        outside = distances[(steps[1:] < calibration[0]) | (steps[:-1] > calibration[1])]
+        distances = outside if outside.size >= FEWEST_LINES // 2 else distances
     if len(steps) < FEWEST_LINES or distances.size < FEWEST_LINES // 2:
         return 1
     spacing = int(distances.min())
     return spacing if np.median(distances) == spacing and not (distances % spacing).any() else 1
+
+
+def tell_spacing(spacing: int, said: int) -> str:
+    """Say that the distance of the lines is not the acceleration that the header says."""
+    header = f"acceleration {said}" if said > 1 else "no acceleration"
+    return f"one of {spacing} lines was measured, and the header says {header}"
+
+
+def tell_dense_lines(steps: NDArray[np.int64]) -> str:
+    """Say that imaging lines lie side by side where the others are apart: calibration lines that lost their flag.
+
+    Parameters
+    ----------
+    steps
+        Numbers of the imaging lines of one image, ascending.
+
+    Returns
+    -------
+        A sentence for people; empty if lines are everywhere alike, or few.
+    """
+    distances = np.diff(steps)
+    apart = np.sort(distances[distances > 1])
+    breaks = np.flatnonzero(np.concatenate(([True], distances > 1, [True])))  # runs begin and end there
+    lengths = np.diff(breaks)
+    if apart.size < FEWEST_LINES // 2 or int(lengths.max()) <= FEWEST_LINES // 2:
+        return ""
+    longest = int(np.argmax(lengths))
+    first, last = int(steps[breaks[longest]]), int(steps[breaks[longest + 1] - 1])
+    return (
+        f"imaging lines {first} to {last} lie side by side, others are {int(np.median(apart))} apart: if they are "
+        "for calibration alone, their flag (20) is missing, and images of GRAPPA are wrong"
+    )
 
 
 def list_lines(steps: Sequence[int]) -> str:

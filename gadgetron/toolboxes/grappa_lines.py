@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gadgetron.toolboxes.arrays import quiet
+from gadgetron.toolboxes.calibration_lines import repair_lines
 from gadgetron.toolboxes.coil_maps import coil_map_inati
 from gadgetron.toolboxes.fft import fft, ifft
 from gadgetron.toolboxes.grappa import (
@@ -25,6 +26,8 @@ __all__ = [
     "WrapCorrection",
     "apply_unmixing",
     "calibration_region",
+    "equations_per_unknown",
+    "fill_gaps",
     "keep_acquired",
     "line_spacing",
     "slice_unmixing",
@@ -95,6 +98,49 @@ def calibration_region(lines: Collection[int], center: int) -> tuple[int, int]:
     return first, last
 
 
+def fill_gaps(
+    kspace: NDArray[np.complex64], is_there: NDArray[np.bool_], region: tuple[int, int], acceleration: int
+) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
+    """Find calibration lines that are missing from those around them.
+
+    Parameters
+    ----------
+    kspace
+        Shape (coils, 1, y, x), complex64, zero where nothing was acquired. Not changed.
+    is_there
+        Which rows were acquired, shape (y,).
+    region
+        First and last row of those that calibrate.
+    acceleration
+        The largest distance of lines that a missing one is found from.
+
+    Returns
+    -------
+        K-space and its rows, with what was found; the same arrays if nothing is missing in the region.
+    """
+    rows = slice(region[0], region[1] + 1)
+    if is_there[rows].all():
+        return kspace, is_there
+    kspace, is_there = kspace.copy(), is_there.copy()
+    kspace[:, :, rows], found = repair_lines(kspace[:, :, rows], is_there[np.newaxis, rows], acceleration)
+    is_there[rows] = found[0]
+    return kspace, is_there
+
+
+def equations_per_unknown(
+    is_there: NDArray[np.bool_], n_samples: int, n_coils: int, acceleration: int, settings: GrappaSettings
+) -> float:
+    """Tell by how much calibration lines, True where there is one, determine the kernel."""
+    offsets = source_offsets(settings.kernel_lines, acceleration)
+    span = range(int(offsets[0]), max(int(offsets[-1]), acceleration - 1) + 1)
+    needed = np.isin(np.array(span), [*offsets.tolist(), *range(acceleration)])
+    n_places = sum(
+        bool(is_there[first : first + len(needed)][needed].all()) for first in range(len(is_there) - len(needed) + 1)
+    )
+    n_unknowns = n_coils * settings.kernel_lines * settings.kernel_samples
+    return n_places * max(0, n_samples - settings.kernel_samples + 1) / n_unknowns
+
+
 @quiet
 def slice_unmixing(
     kspace: NDArray[np.complex64],
@@ -103,6 +149,7 @@ def slice_unmixing(
     settings: GrappaSettings,
     targets: Sequence[int] | None = None,
     uncombined: Sequence[int] = (),
+    is_there: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.complex64], WrapCorrection | None]:
     """Estimate what images of the undersampled slice are multiplied with, and summed over coils.
 
@@ -111,13 +158,15 @@ def slice_unmixing(
     kspace
         All lines that have come, shape (coils, 1, y, x), complex64, zero where there are none.
     region
-        First and last row of those that calibrate, without a gap.
+        First and last row of those that calibrate.
     acceleration
         Distance of the lines that images are made of; 1 combines the coils and nothing else.
     targets
         Coils that are combined; all but the uncombined ones by default. All of them are sources.
     uncombined
         Coils that get images of their own.
+    is_there
+        Which of the region's rows there are; None for all.
 
     Returns
     -------
@@ -128,7 +177,7 @@ def slice_unmixing(
     Raises
     ------
     CalibrationError
-        If the region is smaller than the kernel.
+        If the region is smaller than the kernel, or hardly any of its rows lie together.
     """
     combined = [coil for coil in range(len(kspace)) if coil not in uncombined] if targets is None else list(targets)
     maps = coil_map_inati(ifft(kspace[combined], (2, 3)), settings.map_kernel, iterations=settings.map_iterations)
@@ -141,7 +190,8 @@ def slice_unmixing(
     lines = _calibration_lines(kspace, region, reads_past=settings.reads_past_lines)
     shape = (1, settings.kernel_lines, settings.kernel_samples)
     wanted = [*combined, *uncombined]
-    kernel = calibrate(lines, lines[wanted], (1, acceleration), shape, settings.regularization)
+    present = None if is_there is None else is_there[np.newaxis]
+    kernel = calibrate(lines, lines[wanted], (1, acceleration), shape, settings.regularization, lines=present)
     kernel = keep_acquired(kernel, acceleration, settings.kernel_lines, wanted)
     n_combined = len(combined)
     unmixing[0] = unmixing_coefficients(kernel._replace(weights=kernel.weights[:n_combined]), maps)

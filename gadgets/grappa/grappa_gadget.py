@@ -58,7 +58,7 @@ class GrappaGadget(Gadget2[ismrmrd.AcquisitionHeader, Array[np.complex64]]):
         header = parameters.header
         self._collector = SliceCollector(self._left_out, header)
         grid = LineGrid(header)
-        calibration = SliceCalibration(grid, GrappaSettings(), n_targets=self.target_coils)
+        calibration = SliceCalibration(grid, GrappaSettings(), self.warn_once, n_targets=self.target_coils)
         self._tools = (grid, calibration, ImageMaker(header))
         named = find_channels(self.uncombined_channels, self.uncombined_channels_by_name, header)
         self._uncombined = tuple(sorted({*named, *range(self.device_channels)}))

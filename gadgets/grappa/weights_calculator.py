@@ -20,15 +20,16 @@ class Update(Enum):
 
 
 class cpuWeightsCalculator(Gadget1[Slice]):  # noqa: N801  # the name that configurations have for it
-    """Estimate what aliased images are multiplied with: a GRAPPA kernel and coil maps, from the lines without a gap.
+    """Estimate what aliased images are multiplied with: a GRAPPA kernel and coil maps, from the central lines.
 
     Takes slices, emits SliceWeights for each: new coefficients when there were none, when the slice has moved, and with
     `update_weights` = always for every slice. The lines of a slice are kept until it moves, newer ones replace older
     ones: with time-interleaved sampling k-space fills up, and the region that calibrates grows.
 
     Mended against the C++ Gadgetron: which image gets which weights does not depend on the computer's speed (there they
-    are computed again whenever there is time); the header's acceleration counts before the lines' spacing; what cannot
-    be calibrated is said; slices that alternate do not delete each other's lines.
+    are computed again whenever there is time); the header's acceleration counts unless the lines' spacing is regular
+    and another one; calibration lines that are missing are found from their neighbours; what cannot be calibrated is
+    said, and calibration that is poor, or lost its flags; slices that alternate do not delete each other's lines.
     """
 
     emits = ((SliceWeights,),)
@@ -58,7 +59,9 @@ class cpuWeightsCalculator(Gadget1[Slice]):  # noqa: N801  # the name that confi
             reads_past_lines=self.calibration_reads_past_lines,
         )
         grid = LineGrid(parameters.header)
-        self._calibration = SliceCalibration(grid, settings, always=self.update_weights is Update.ALWAYS)
+        self._calibration = SliceCalibration(
+            grid, settings, self.warn_once, always=self.update_weights is Update.ALWAYS
+        )
 
     def process(self, m1: Container[Slice]) -> None:
         """Take the lines of one slice."""

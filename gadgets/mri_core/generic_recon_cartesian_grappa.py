@@ -13,6 +13,7 @@ from gadgetron.message import Array
 from gadgetron.parallel_imaging import Acceleration
 from gadgetron.properties import Property
 from gadgetron.recon_types import ImageArray, ReconBit, ReconBuffer
+from gadgetron.toolboxes.calibration_lines import tell_dense_lines
 from gadgetron.toolboxes.coil_compression import n_energetic_channels
 from gadgetron.toolboxes.grappa import (
     GrappaKernel,
@@ -137,7 +138,10 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
     def _unmix(self, data: ReconBuffer, coefficients: _Coefficients, acceleration: Acceleration) -> Array[np.complex64]:
         shape = data.data.shape
         along_x = data.sampling.sampling_limits[0]
-        undersampling, scale = snr_scale(sampled_lines(data.data), shape[-1], along_x.min, along_x.max)
+        lines = sampled_lines(data.data)
+        if acceleration.e1 > 1 and shape[4] == 1:
+            self._check_lines(lines)
+        undersampling, scale = snr_scale(lines, shape[-1], along_x.min, along_x.max)
         scale = scale / (acceleration.e1 * acceleration.e2) if undersampling > 1 else 1.0
         images = np.empty((*shape[:3], 1, *shape[4:]), np.complex64)
         for place in np.ndindex(*shape[:3]):
@@ -148,6 +152,13 @@ class GenericReconCartesianGrappaGadget(GenericReconGadget):
                 image -= unmix(wrapped, coefficients.maps[used].conj())
             np.multiply(image, np.float32(scale), out=images[(*place, 0)])
         return images
+
+    def _check_lines(self, lines: Array[np.bool_]) -> None:
+        """Tell the client if imaging lines of the first image are those for calibration, too."""
+        frames = lines.reshape(-1, lines.shape[-1])
+        frame = next((frame for frame in frames if frame.any()), frames[0])
+        if told := tell_dense_lines(np.flatnonzero(frame)):
+            self.warn_once("calibration.not_flagged", told)
 
     def _snr_map(self, array: ImageArray, coefficients: _Coefficients, data: ReconBuffer) -> ImageArray:
         snr = array.data.copy()

@@ -16,7 +16,7 @@ from gadgetron.message import Array, Container, ParametersMessage
 from gadgetron.parallel_imaging import Acceleration, acceleration_of
 from gadgetron.properties import Property
 from gadgetron.recon_types import CalibrationResult, ReconBit, ReconBuffer, ReconData, SamplingLimit
-from gadgetron.toolboxes.calibration_lines import has_neighbours, regular_spacing, repair_lines
+from gadgetron.toolboxes.calibration_lines import has_neighbours, regular_spacing, repair_lines, tell_spacing
 from gadgetron.toolboxes.reference import average_lines, sampled_lines, sampled_range
 from gadgets.mri_core.waiting_calibration import CalibrationLines, LineHistory, WaitingLine
 
@@ -38,7 +38,7 @@ class GenericReconCartesianReferencePrepGadget(Gadget1[ReconData]):
     Mended against the C++ Gadgetron, which takes gaps for data: what is said above; a line that is missing in some N is
     averaged over the others, in every calibration mode; with `prepare_ref_always` off each slice keeps its own
     calibration data, not that of the first slice; headers without acquisitionSystemInformation, calibrationMode or
-    parallelImaging are taken: the distance of the lines tells the acceleration.
+    parallelImaging are taken: the distance of the lines tells the acceleration, also where the header has another one.
     """
 
     average_all_ref_N = Property(True, doc="average calibration data over N")
@@ -56,7 +56,7 @@ class GenericReconCartesianReferencePrepGadget(Gadget1[ReconData]):
     def __init__(self, name: str = "", **properties: object) -> None:
         super().__init__(name, **properties)
         self._header: IsmrmrdHeader | None = None
-        self._found: dict[int, Acceleration] = {}  # of encoding spaces whose header says nothing
+        self._found: dict[int, Acceleration] = {}  # of encoding spaces whose first imaging lines have come
         self._results: dict[Key, CalibrationResult] = {}
         self._early: dict[Key, ReconBuffer] = {}  # calibration data that came before its imaging data
         self._histories: dict[tuple[Key, int, int], LineHistory] = {}  # also by contrast and set
@@ -153,29 +153,31 @@ class GenericReconCartesianReferencePrepGadget(Gadget1[ReconData]):
             bit.calibration = self._results[key] = CalibrationResult(self._results.get(key))
 
     def _acceleration(self, bit: ReconBit, encoding: Encoding, space: int) -> Acceleration:
-        """Give the acceleration that the header says, or else what the first imaging lines tell."""
-        acceleration = acceleration_of(encoding)
-        if acceleration.is_accelerated or bit.data is None or not encoding.is_cartesian:
-            return self._found.get(space, acceleration)
+        """Give what the first imaging lines tell of the acceleration, or what the header says where they do not."""
+        said = acceleration_of(encoding)
+        if bit.data is None or not encoding.is_cartesian:
+            return self._found.get(space, said)
         if space not in self._found:
-            self._found[space] = self._acceleration_of_lines(bit.data, bit.reference) or acceleration
+            self._found[space] = self._acceleration_of_lines(bit.data, bit.reference, said)
         found = self._found[space]
-        bit.acceleration = found if found.is_accelerated else None
+        bit.acceleration = found if found != said else None
         return found
 
-    def _acceleration_of_lines(self, data: ReconBuffer, reference: ReconBuffer | None) -> Acceleration | None:
+    def _acceleration_of_lines(
+        self, data: ReconBuffer, reference: ReconBuffer | None, said: Acceleration
+    ) -> Acceleration:
         lines = sampled_lines(data.data).any(axis=3).reshape(-1, data.data.shape[5])
         frame = next((frame for frame in lines if frame.any()), lines[0])
         calibration = None if reference is None else sampled_range(sampled_lines(reference.data), -1)
         spacing = regular_spacing(np.flatnonzero(frame), calibration)
-        if spacing == 1:
-            return None
-        told = f"one of {spacing} lines was measured, and the header says no acceleration"
-        if calibration is None:
+        if spacing in (1, said.e1):
+            return said
+        told = tell_spacing(spacing, said.e1)
+        if calibration is None and not said.is_accelerated:
             self.warn_once("acceleration.unknown", f"{told}; without calibration lines images are aliased")
-            return None
+            return said
         self.warn_once("acceleration.not_in_header", f"{told}: {spacing} is assumed")
-        return Acceleration(spacing, 1, "embedded")
+        return Acceleration(spacing, said.e2, said.mode if said.is_accelerated else "embedded")
 
     def _fill_into_data(self, bit: ReconBit, acceleration: Acceleration) -> None:
         data, reference = bit.data, bit.reference

@@ -38,6 +38,15 @@ def lines(steps=range(N_Y), calibration=(), **fields):
     ]
 
 
+def extra_flags(messages, acceleration=2):
+    """Make calibration lines that are not on the lattice be for calibration alone."""
+    for message in messages:
+        head = objects(message)[0]
+        if head.flags and head.idx.kspace_encode_step_1 % acceleration:
+            head.flags = 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1)
+    return messages
+
+
 def noise(n_channels=3, n=2):
     rng = np.random.default_rng(1)
     return [acquisition(complex_noise(rng, n_channels, 64), flags=NOISE, sample_time_us=5.0) for _ in range(n)]
@@ -92,7 +101,7 @@ def test_a_scan_as_it_should_be_is_valid(configuration, judge):
 def test_an_accelerated_scan_as_it_should_be_is_valid(judge):
     steps = sorted({*range(0, N_Y, 2), *range(5, 19)})
     xml = header(parallel=PARALLEL.format(mode="embedded"))
-    assert judge(xml, [*noise(), *lines(steps, range(5, 19))], GENERIC)[1].count("\n") == 1
+    assert judge(xml, [*noise(), *extra_flags(lines(steps, range(5, 19)))], GENERIC)[1].count("\n") == 1
 
 
 ACCELERATED = header(parallel=PARALLEL.format(mode="embedded"))
@@ -149,6 +158,42 @@ CASES = {
         lambda: lines(sorted({*EVERY_SECOND, *range(5, 19)} - {11}), range(5, 19)),
         GENERIC,
         "warning: encoding 0, slice 0: calibration lines 11 of 5 to 18 are missing: what can be is found from",
+    ),
+    "a calibration line, slice by slice": (
+        ACCELERATED,
+        lambda: lines(sorted({*EVERY_SECOND, *range(5, 19)} - {11}), range(5, 19)),
+        "grappa_float_cpu.xml",
+        "calibration lines 11 of 5 to 18 are missing: lines behind a gap, seen from the center of k-space, do not",
+    ),
+    "an extra calibration line, slice by slice": (
+        ACCELERATED,
+        lambda: extra_flags(lines(sorted({*EVERY_SECOND, *range(5, 20)} - {11}), range(5, 20))),
+        "grappa_float_cpu.xml",
+        "calibration lines 11 of 5 to 19 are missing: what can be is found from",
+    ),
+    "another acceleration": (
+        ACCELERATED,
+        lambda: extra_flags(lines(sorted({*range(0, N_Y, 3), *range(9, 14)}), range(9, 14)), 3),
+        GENERIC,
+        "warning: encoding 0: one of 3 lines was measured, and the header says acceleration 2: 3 is assumed",
+    ),
+    "another acceleration, slice by slice": (
+        ACCELERATED,
+        lambda: extra_flags(lines(sorted({*range(0, N_Y, 3), *range(9, 14)}), range(9, 14)), 3),
+        "grappa_float_cpu.xml",
+        "warning: encoding 0: one of 3 lines was measured, and the header says acceleration 2: 3 is assumed",
+    ),
+    "acceleration not in the header": (
+        header(),
+        lambda: extra_flags(lines(sorted({*EVERY_SECOND, *range(9, 14)}), range(9, 14))),
+        GENERIC,
+        "warning: encoding 0: one of 2 lines was measured, and the header says no acceleration: 2 is assumed",
+    ),
+    "calibration flags lost": (
+        ACCELERATED,
+        lambda: lines(sorted({*EVERY_SECOND, *range(5, 19)})),
+        GENERIC,
+        "warning: encoding 0: imaging lines 4 to 18 lie side by side, others are 2 apart: if they are for calibration",
     ),
     "some calibration lines": (
         ACCELERATED,

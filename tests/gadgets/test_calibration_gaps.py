@@ -245,6 +245,30 @@ def test_lines_tell_the_acceleration_where_the_header_does_not(recon, parallel):
     np.testing.assert_allclose(results[0].data, in_header[0].data, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("recon", RECONS)
+@pytest.mark.parametrize("said", [3, 4])
+def test_the_lines_count_where_the_header_says_another_acceleration(recon, said):
+    _, kspace = coil_kspace()
+    controller = Controller()
+    wrong = header(parallel=PARALLEL.replace("1>2<", f"1>{said}<"))
+    (array,) = arrays(run(chain(recon), embedded(kspace), wrong, controller=controller))
+    (text,) = controller.texts
+    assert text.endswith(f"one of 2 lines was measured, and the header says acceleration {said}: 2 is assumed")
+    (right,) = arrays(run(chain(recon), embedded(kspace), header()))
+    np.testing.assert_allclose(array.data, right.data, rtol=1e-4, atol=1e-4)
+
+
+def test_calibration_lines_without_flags_are_announced():
+    _, kspace = coil_kspace()
+    controller = Controller()
+    scan = embedded(kspace)
+    for message in scan:
+        message.object.flags = 0
+    run(chain(), scan, header(), controller=controller)
+    (text,) = controller.texts
+    assert "imaging lines 14 to 34 lie side by side, others are 2 apart: if they are for calibration" in text
+
+
 def test_aliased_images_are_announced():
     _, kspace = coil_kspace()
     controller = Controller()

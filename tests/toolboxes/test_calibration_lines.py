@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from gadgetron.toolboxes.calibration import CalibrationError
-from gadgetron.toolboxes.calibration_lines import has_neighbours, list_lines, regular_spacing, repair_lines
+from gadgetron.toolboxes.calibration_lines import (
+    has_neighbours,
+    list_lines,
+    regular_spacing,
+    repair_lines,
+    tell_dense_lines,
+    tell_spacing,
+)
 from gadgetron.toolboxes.fft import fft
 from gadgetron.toolboxes.grappa import calibrate, fill_lines
 from gadgetron.toolboxes.spirit import calibrate_spirit
@@ -138,12 +145,34 @@ def test_lines_have_neighbours_along_accelerated_axes(lines, acceleration, expec
         ([*range(0, 20, 2), *range(24, 40, 2)], None, 2),
         (sorted({*range(0, 32, 2), *range(11, 22)}), (11, 21), 2),
         (sorted({*range(0, 32, 2), *range(11, 22)}), None, 1),
+        (range(0, 32, 2), (0, 30), 2),
         ([0, 2, 4], None, 1),
         ([0, 2, 5, 7, 10, 12, 15, 17, 20], None, 1),
     ],
 )
 def test_only_evenly_spaced_lines_have_a_spacing(steps, calibration, spacing):
     assert regular_spacing(np.array(steps), calibration) == spacing
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        (range(32), ""),
+        (range(0, 32, 2), ""),
+        ([*range(7), *range(8, 20), *range(23, 32)], ""),
+        (sorted({*range(0, 32, 4), *range(1, 32, 4)}), ""),
+        (sorted({*range(0, 32, 3), *range(11, 22)}), "imaging lines 11 to 21 lie side by side, others are 3 apart"),
+    ],
+)
+def test_lines_that_are_side_by_side_among_others_are_told(steps, told):
+    found = tell_dense_lines(np.array(steps))
+    assert found.startswith(told)
+    assert bool(found) is bool(told)
+
+
+def test_a_spacing_that_is_not_the_headers_is_told():
+    assert tell_spacing(2, 1) == "one of 2 lines was measured, and the header says no acceleration"
+    assert tell_spacing(2, 3) == "one of 2 lines was measured, and the header says acceleration 3"
 
 
 def test_long_lists_are_cut():
