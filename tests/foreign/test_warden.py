@@ -145,6 +145,7 @@ def start_module(*command: str) -> ForeignProcess:
 
 
 def test_the_warden_is_out_of_reach_and_holds_nothing_but_its_pipe() -> None:
+    WARDEN.hold()  # it would end with the module
     module = start_module("sleep", "60")
     try:
         pid = WARDEN.pid
@@ -165,6 +166,7 @@ def test_the_warden_is_out_of_reach_and_holds_nothing_but_its_pipe() -> None:
         assert all("pidfd" in kind for kind in kinds.values()), kinds
     finally:
         module.stop(0.0, 1.0)
+        WARDEN.release()
     assert WARDEN.pid is None
     assert pid not in child_processes()
 
